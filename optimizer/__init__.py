@@ -1,0 +1,1 @@
+"""The library: campaigns, decisions, the record, learning. No HTTP server, no simulation."""

@@ -1,0 +1,120 @@
+"""What configuration files are made of: durations, times, instants, numbers, and the base of every part.
+
+Numbers, truth values and texts are never converted into one another, so that a mistake in a file is not read as
+something else. Every kind can be written out as JSON and read back.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Annotated, Final, TypeAlias
+from zoneinfo import available_timezones
+
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    Strict,
+    StringConstraints,
+    WithJsonSchema,
+)
+
+Id: TypeAlias = Annotated[str, StringConstraints(strict=True, pattern=r"^[A-Za-z][A-Za-z0-9_.-]{0,63}$")]
+"""A name given in a file: a letter, then at most 63 letters, digits, `_`, `.` or `-`."""
+
+_UNIT_S: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+
+
+def _parse_duration(value: object) -> object:
+    if isinstance(value, str):
+        if short := re.fullmatch(r"(\d{1,9})([smhdw])", value):
+            return timedelta(seconds=int(short[1]) * _UNIT_S[short[2]])
+        if value.startswith("P"):
+            return value
+    elif isinstance(value, timedelta):
+        return value
+    message = f"expected a duration such as 90s, 15m, 48h, 7d, 2w or (ISO 8601) PT48H, got {value!r}"
+    raise ValueError(message)
+
+
+def _whole_seconds(value: timedelta) -> timedelta:
+    if value.microseconds:
+        message = "expected whole seconds"
+        raise ValueError(message)
+    return value
+
+
+def _format_duration(value: timedelta) -> str:
+    return f"{value // timedelta(seconds=1)}s"
+
+
+def _parse_time(value: object) -> time:
+    if isinstance(value, time):
+        return value
+    if isinstance(value, str) and re.fullmatch(r"([01]\d|2[0-3]):[0-5]\d", value):
+        return time.fromisoformat(value)
+    message = f'expected a time of day from "00:00" to "23:59", got {value!r}'
+    raise ValueError(message)
+
+
+def _only_text_or(kind: type) -> BeforeValidator:
+    def check(value: object) -> object:
+        if isinstance(value, str | kind):
+            return value
+        message = f"expected an ISO 8601 {'instant' if kind is datetime else 'date'}, got {value!r}"
+        raise ValueError(message)
+
+    return BeforeValidator(check)
+
+
+def _check_zone(name: str) -> str:
+    if name not in available_timezones():
+        message = f"{name!r} is not an IANA time zone such as America/Mexico_City"
+        raise ValueError(message)
+    return name
+
+
+_DURATION_SCHEMA: Final = WithJsonSchema(
+    {"type": "string", "pattern": r"^(\d{1,9}[smhdw]|P.+)$", "examples": ["48h", "7d", "PT48H"]}
+)
+Duration: TypeAlias = Annotated[
+    timedelta,
+    BeforeValidator(_parse_duration),
+    AfterValidator(_whole_seconds),
+    PlainSerializer(_format_duration, return_type=str),
+    _DURATION_SCHEMA,
+]
+"""A length of time: `90s`, `15m`, `48h`, `7d`, `2w`, or ISO 8601."""
+
+Span: TypeAlias = Annotated[Duration, Field(gt=timedelta(0), le=timedelta(days=366))]
+"""A duration that is not empty, of a year at most."""
+
+TimeOfDay: TypeAlias = Annotated[
+    time,
+    PlainValidator(_parse_time),
+    PlainSerializer(lambda value: value.isoformat("minutes"), return_type=str),
+    WithJsonSchema({"type": "string", "pattern": r"^([01]\d|2[0-3]):[0-5]\d$", "examples": ["06:00"]}),
+]
+Instant: TypeAlias = Annotated[
+    AwareDatetime, _only_text_or(datetime), AfterValidator(lambda instant: instant.astimezone(UTC))
+]
+Day: TypeAlias = Annotated[date, _only_text_or(date)]
+Zone: TypeAlias = Annotated[str, AfterValidator(_check_zone)]
+Number: TypeAlias = Annotated[float, Strict(), Field(allow_inf_nan=False)]
+Cost: TypeAlias = Annotated[Number, Field(ge=0)]
+Share: TypeAlias = Annotated[Number, Field(ge=0, le=1)]
+Flag: TypeAlias = Annotated[bool, Strict()]
+Count: TypeAlias = Annotated[int, Strict(), Field(ge=1)]
+Text: TypeAlias = Annotated[str, Strict(), Field(min_length=1)]
+
+
+class Part(BaseModel):
+    """A part of a campaign file: unchangeable, and unknown fields are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_by_name=True, validate_by_alias=True)

@@ -1,0 +1,1 @@
+"""Worlds of customers who respond, and the closed loop run against them in virtual time."""
