@@ -1,0 +1,264 @@
+"""Filter, score, explore, draw: for one customer or for a million, with the same kernel. Pure: all facts come in as arguments.
+
+Everything that can remove an arm acts before the draw, alike in all groups; the first cause in this order stands as the reason:
+not_in_audience, then what the catalog says of the arm at this time (no_creative_for_channel, no_timezone, outside_horizon, arm_inactive), then
+ineligible_arm, then max_touches. `no_send` is removed only with the whole audience.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from optimizer.attributes import Columns
+from optimizer.campaign import CampaignFile
+from optimizer.catalog import Catalog, Schedule
+from optimizer.exploration import Exploration, campaign_key, draw, uniforms
+from optimizer.features import Encoded, FeatureSpace
+from optimizer.groups import GROUPS, Group
+from optimizer.policy import EpsilonGreedy, Softmax
+from optimizer.reasons import ALLOWED, Reason
+from optimizer.rules import evaluate
+from optimizer.scorer import Scorer
+from optimizer.snapshot import Snapshot
+
+CHUNK = 1024
+"""Customers taken at a time; arrays of this many rows and a hundred arms stay in the processor's cache."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """The facts about n customers at one instant.
+
+    Attributes:
+        words: (n, 2) uint64, the halves of the decisions' ids.
+        groups: (n,) uint8, index into `GROUPS`.
+        context: declared attributes by name.
+        history: history features by name; those by channel are (n, number of channels).
+        touches: (n,) touches that this campaign has made or planned for the customer.
+        schedules: the distinct schedules of the customers' time zones.
+        schedule_of: (n,) index into `schedules`.
+    """
+
+    words: NDArray[np.uint64]
+    groups: NDArray[np.uint8]
+    context: Columns
+    history: Columns
+    touches: NDArray[np.intp]
+    schedules: Sequence[Schedule]
+    schedule_of: NDArray[np.intp]
+
+    def __len__(self) -> int:
+        return len(self.words)
+
+    def rows(self, start: int, end: int) -> Batch:
+        """The customers from `start` up to `end`, as views."""
+        return Batch(
+            self.words[start:end],
+            self.groups[start:end],
+            {name: column[start:end] for name, column in self.context.items()},
+            {name: column[start:end] for name, column in self.history.items()},
+            self.touches[start:end],
+            self.schedules,
+            self.schedule_of[start:end],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """What was decided for n customers.
+
+    Attributes:
+        arm: (n,) index of the arm drawn; no_send where nobody may be contacted; -1 where there is nothing to draw from.
+        propensity: (n,) float64, with which it was drawn, given the group; NaN where `arm` is -1.
+        reason: (n,) uint8, code of the reason for not sending, 0 where something is sent.
+        removed: (n, K) uint8, code of the reason for which an arm was removed, 0 for the candidates; None if not asked for.
+        scores: (n, K) float32, None without a model or if not asked for.
+    """
+
+    arm: NDArray[np.intp]
+    propensity: NDArray[np.float64]
+    reason: NDArray[np.uint8]
+    removed: NDArray[np.uint8] | None
+    scores: NDArray[np.float32] | None
+
+
+class Decider:
+    """One campaign version, ready to decide.
+
+    Attributes:
+        catalog, space: the campaign's arms and features.
+    """
+
+    def __init__(self, campaign: CampaignFile, tenant: str = "default") -> None:
+        self.campaign = campaign
+        self.catalog = Catalog(campaign)
+        self.space = FeatureSpace(campaign, self.catalog)
+        self._key = campaign_key(tenant, campaign.id)
+        self._max_touches = campaign.campaign.max_touches_per_customer
+        self._sends = np.array([arm.message is not None for arm in self.catalog.arms])
+
+    def scorer(self, snapshot: Snapshot) -> Scorer:
+        """The snapshot compiled for this version's arms."""
+        return Scorer(snapshot, self.space, self.catalog.slot_of, self.catalog.channel_of)
+
+    def exploration(self, group: Group, snapshot: Snapshot | None) -> Exploration:
+        """The policy of a group: treatment has the campaign's, random_control is uniform, bau and holdout are fixed.
+
+        An `arm` of -1 is no arm at all: a holdout where the campaign has no no_send.
+        """
+        policy = self.campaign.policy
+        if group is Group.RANDOM_CONTROL:
+            return Exploration("uniform")
+        if group is Group.HOLDOUT:
+            return Exploration("fixed", arm=self.catalog.no_send)
+        if group is Group.BAU:
+            bau = self.campaign.groups.bau
+            parts = (bau.arm.message, bau.arm.channel, bau.arm.timing) if bau else ()
+            return Exploration("fixed", arm=self.catalog.index["/".join(p for p in parts if p is not None)])
+        parameter = 0.0
+        if isinstance(policy, EpsilonGreedy):
+            parameter = policy.epsilon
+        elif isinstance(policy, Softmax):
+            parameter = policy.softmax_lambda
+        elif policy.kind == "squarecb" and snapshot is not None:
+            parameter = snapshot.gamma
+        return Exploration(policy.kind, parameter, policy.uniform_share)
+
+    def decide(self, batch: Batch, scorer: Scorer | None, *, details: bool = True, workers: int | None = None) -> Choices:
+        """Decide for every customer of the batch, in chunks, on as many threads as there are processors.
+
+        Args:
+            batch: the facts.
+            scorer: the model, from `self.scorer`; without one the policy is uniform.
+            details: whether to return `removed` and `scores`, (n, K) each.
+            workers: number of threads; None: one a processor.
+        """
+        n, k = len(batch), len(self.catalog)
+        out = Choices(
+            np.empty(n, np.intp),
+            np.empty(n),
+            np.empty(n, np.uint8),
+            np.empty((n, k), np.uint8) if details else None,
+            np.empty((n, k), np.float32) if details and scorer else None,
+        )
+
+        def chunk(start: int) -> None:
+            end = min(start + CHUNK, n)
+            self._chunk(batch.rows(start, end) if (start, end) != (0, n) else batch, scorer, out, start)
+
+        workers = workers or os.cpu_count() or 1
+        if n <= CHUNK or workers == 1:
+            for start in range(0, n, CHUNK):
+                chunk(start)
+        else:
+            with ThreadPoolExecutor(workers) as pool:
+                list(pool.map(chunk, range(0, n, CHUNK)))
+        return out
+
+    def _chunk(self, batch: Batch, scorer: Scorer | None, out: Choices, start: int) -> None:
+        rows = slice(start, start + len(batch))
+        removed = self.removed(batch)
+        scores = self.scores(batch, scorer) if scorer else None
+        arm, propensity, reason = self.draw(batch, removed, scores, scorer.snapshot if scorer else None)
+        out.arm[rows], out.propensity[rows], out.reason[rows] = arm, propensity, reason
+        if out.removed is not None:
+            out.removed[rows] = removed
+        if out.scores is not None and scores is not None:
+            out.scores[rows] = scores
+
+    def removed(self, batch: Batch) -> NDArray[np.uint8]:
+        """(n, K) the code of the reason for which each arm is removed, 0 for candidates."""
+        n = len(batch)
+        facts = {**batch.context, **batch.history}
+        codes = np.stack([self.catalog.removed(schedule) for schedule in batch.schedules])
+        removed = codes[batch.schedule_of]
+        for m, message in enumerate(self.catalog.messages):
+            if message.eligibility is not None:
+                arms = np.flatnonzero(self.catalog.message_of == m)
+                self._remove(removed, ~evaluate(message.eligibility, facts, n), arms, Reason.INELIGIBLE_ARM)
+        if self._max_touches is not None:
+            self._remove(removed, batch.touches >= self._max_touches, np.flatnonzero(self._sends), Reason.MAX_TOUCHES)
+        if self.campaign.audience is not None:
+            removed[~evaluate(self.campaign.audience, facts, n)] = Reason.NOT_IN_AUDIENCE.code
+        return removed
+
+    @staticmethod
+    def _remove(removed: NDArray[np.uint8], rows: NDArray[np.bool_], arms: NDArray[np.intp], reason: Reason) -> None:
+        if rows.any():
+            part = removed[:, arms]
+            part[rows[:, None] & (part == ALLOWED)] = reason.code
+            removed[:, arms] = part
+
+    def scores(self, batch: Batch, scorer: Scorer) -> NDArray[np.float32]:
+        """(n, K) the scorer's scores, each customer's on the schedule of their time zone."""
+        encoded = self.space.encode(batch.context, batch.history, len(batch))
+        variants = [schedule.variants for schedule in batch.schedules]
+        if len(set(variants)) == 1:
+            return scorer.scores(encoded, variants[0])
+        scores = np.empty((len(batch), len(self.catalog)), np.float32)
+        for each in dict.fromkeys(variants):
+            same = np.array([v == each for v in variants])
+            rows = np.flatnonzero(same[batch.schedule_of])
+            if len(rows):
+                levels = tuple([values[i] for i in rows.tolist()] for values in encoded.levels)
+                scores[rows] = scorer.scores(Encoded(encoded.numbers[rows], levels), each)
+        return scores
+
+    def draw(
+        self, batch: Batch, removed: NDArray[np.uint8], scores: NDArray[np.float32] | None, snapshot: Snapshot | None
+    ) -> tuple[NDArray[np.intp], NDArray[np.float64], NDArray[np.uint8]]:
+        """Arm, propensity and reason of each customer (see `Choices`), from the candidates and their scores."""
+        allowed = removed == ALLOWED
+        u = uniforms(self._key, batch.words)
+        arm = np.full(len(batch), -1, np.intp)
+        propensity = np.full(len(batch), np.nan)
+        for code in np.unique(batch.groups):
+            rows = np.flatnonzero(batch.groups == code)
+            whole = len(rows) == len(batch)
+            exploration = self.exploration(GROUPS[code], snapshot)
+            if exploration.kind == "fixed" and exploration.arm < 0:
+                continue
+            mine = allowed if whole else allowed[rows]
+            p = exploration.probabilities(scores if whole or scores is None else scores[rows], mine)
+            arm[rows], propensity[rows] = draw(p, u[rows])
+        return self._settle(batch, removed, allowed, arm, propensity)
+
+    def _settle(
+        self,
+        batch: Batch,
+        removed: NDArray[np.uint8],
+        allowed: NDArray[np.bool_],
+        arm: NDArray[np.intp],
+        propensity: NDArray[np.float64],
+    ) -> tuple[NDArray[np.intp], NDArray[np.float64], NDArray[np.uint8]]:
+        """Turn rows without an arm into no_send where that is allowed, and give every row that sends nothing its reason."""
+        reason = np.zeros(len(batch), np.uint8)
+        no_send = self.catalog.no_send
+        undrawn = np.flatnonzero(arm < 0)
+        if no_send >= 0:
+            stays = undrawn[allowed[undrawn, no_send]]
+            arm[stays], propensity[stays] = no_send, 1.0
+        propensity[arm < 0] = np.nan
+        nothing = np.flatnonzero((arm < 0) | ~self._sends[arm])
+        if len(nothing):
+            reason[nothing] = Reason.CHOSE_NO_SEND.code
+            blocked = nothing[~(allowed[nothing] & self._sends).any(axis=1)]
+            for row in blocked.tolist():
+                reason[row] = np.bincount(removed[row][self._sends]).argmax()
+            fixed_arm = self._bau_arm()
+            if fixed_arm >= 0:
+                bau = nothing[batch.groups[nothing] == GROUPS.index(Group.BAU)]
+                reason[bau] = removed[bau, fixed_arm]
+            held = batch.groups[nothing] == GROUPS.index(Group.HOLDOUT)
+            outside = removed[nothing, -1] == Reason.NOT_IN_AUDIENCE.code
+            reason[nothing[held & ~outside]] = Reason.HOLDOUT.code
+        return arm, propensity, reason
+
+    def _bau_arm(self) -> int:
+        return self.exploration(Group.BAU, None).arm if self.campaign.groups.bau else -1

@@ -1,0 +1,198 @@
+"""A snapshot compiled to arrays: the learner's own scores, as matrix products.
+
+With the catalog known, a linear model over hashed crosses is a matrix. Every (context feature, arm feature) pair is looked up once; summed over
+the features of an arm this gives a row of K weights for each context feature, and the scores of a batch are
+
+    scores = dense @ W + sum of the rows of each customer's categorical values + b.
+
+Products are taken in fixed tiles of `TILE` customers, so that a batch of one and of a million agree to the last bit. The rows of values that
+were not known at compile time are looked up when they first come: hashing may give them weights, and Vowpal Wabbit would use these.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from threading import Lock
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from optimizer.features import Encoded, FeatureSpace, LevelTerm
+from optimizer.snapshot import Snapshot
+from optimizer.vw import MASK, cross, feature_hash
+
+TILE = 64
+_ROWS_LIMIT = 200_000
+Floats32: TypeAlias = NDArray[np.float32]
+Variants: TypeAlias = tuple[tuple[str, int] | None, ...]
+
+
+class Scorer:
+    """Scores every arm of a catalog for batches of customers.
+
+    Args:
+        snapshot: the model.
+        space: the features of the campaign version that decides; the learner's features are the same, its catalog may be older.
+        arms: number of arms K.
+        slot_of, channel_of: (K,) index of each arm's slot and channel, -1 without.
+    """
+
+    def __init__(
+        self, snapshot: Snapshot, space: FeatureSpace, slot_of: NDArray[np.intp], channel_of: NDArray[np.intp]
+    ) -> None:
+        self.snapshot = snapshot
+        self._space = space
+        self._slot_of = slot_of
+        self._channel_of = channel_of
+        self._terms = [
+            (term, known)
+            for term, known in zip(space.terms, snapshot.vocabulary or ((),) * len(space.terms), strict=True)
+            if snapshot.pairs or not term.pooled
+        ]
+        self._compiled: dict[Variants, Compiled] = {}
+        self._lock = Lock()
+
+    def compiled(self, variants: Variants) -> Compiled:
+        """The arrays for slots of these weekdays and days ahead; made when they are first asked for."""
+        with self._lock:
+            if variants not in self._compiled:
+                self._compiled[variants] = Compiled(
+                    self.snapshot, self._space, self._terms, self._slot_of, self._channel_of, variants
+                )
+            return self._compiled[variants]
+
+    def scores(self, encoded: Encoded, variants: Variants) -> Floats32:
+        """(n, K) float32 scores of all arms, higher is better, for customers whose slots have these variants."""
+        return self.compiled(variants).scores(encoded)
+
+
+class Compiled:
+    """The weights of one snapshot for the arms of one schedule."""
+
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        space: FeatureSpace,
+        terms: Sequence[tuple[LevelTerm, Sequence[Any]]],
+        slot_of: NDArray[np.intp],
+        channel_of: NDArray[np.intp],
+        variants: Variants,
+    ) -> None:
+        self._snapshot = snapshot
+        self._space = space
+        self._arms = _ArmSide(space, slot_of, variants)
+        weights = snapshot.weights
+        self._bias = (weights[self._arms.hashes & np.uint64(MASK)].astype(np.float64) @ self._arms.incidence).astype(np.float32)
+        hashes = np.array([feature_hash(c.space, c.text) for c in space.columns], np.uint64)
+        self._dense = self._arms.rows(weights, hashes, [space.crosses[c.space] for c in space.columns])
+        for row, column in zip(self._dense, space.columns, strict=True):
+            if column.channel >= 0:
+                row[channel_of != column.channel] = 0.0
+        self._tables = [_RowTable(space, term, known, self._arms, weights) for term, known in terms]
+
+    def scores(self, encoded: Encoded) -> Floats32:
+        """(n, K) float32; see `Scorer.scores`."""
+        space = self._space
+        dense = space.dense(encoded, self._snapshot.standardiser.apply(encoded.numbers, space.number_of))
+        rows = [table.look_up([encoded.levels[i] for i in table.term.features]) for table in self._tables]
+        return self.from_encoded(dense, rows)
+
+    def from_encoded(self, dense: Floats32, rows: Sequence[tuple[Floats32, NDArray[np.intp]]]) -> Floats32:
+        """(n, K) float32 scores from the dense columns (n, C) and, for each categorical term, its table and the row of each customer."""
+        n = len(dense)
+        tiles = -(-n // TILE)
+        padded = dense
+        if n != tiles * TILE:
+            padded = np.zeros((tiles * TILE, dense.shape[1]), np.float32)
+            padded[:n] = dense
+        out = (padded.reshape(tiles, TILE, -1) @ self._dense).reshape(tiles * TILE, -1)[:n]
+        out += self._bias
+        for table, index in rows:
+            out += table[index]
+        if self._snapshot.loss == "squared":
+            return np.negative(out, out=out)
+        with np.errstate(over="ignore"):
+            np.exp(np.negative(out, out=out), out=out)
+        out += 1.0
+        return np.reciprocal(out, out=out)
+
+
+class _ArmSide:
+    """The distinct features of all arms (J) and which arm has which.
+
+    Attributes:
+        hashes: (J,) uint64.
+        incidence: (J, K) float64, the value of feature j in arm k.
+    """
+
+    def __init__(self, space: FeatureSpace, slot_of: NDArray[np.intp], variants: Variants) -> None:
+        index: dict[tuple[str, str], int] = {}
+        entries = [
+            (index.setdefault((namespace, name), len(index)), arm, value)
+            for arm, slot in enumerate(slot_of.tolist())
+            for namespace, name, value in space.arm_features(arm, variants[slot] if slot >= 0 else None)
+        ]
+        self.hashes = np.array([feature_hash(*key) for key in index], np.uint64)
+        self.incidence = np.zeros((len(index), len(slot_of)))
+        for j, arm, value in entries:
+            self.incidence[j, arm] = value
+        self._of_space = {
+            space: np.array([j for (namespace, _), j in index.items() if namespace == space], np.intp)
+            for space in {namespace for namespace, _ in index}
+        }
+
+    def rows(self, weights: Floats32, hashes: NDArray[np.uint64], crossed: Sequence[tuple[str, ...]]) -> Floats32:
+        """(F, K) the weights of F context features, each crossed with the arm namespaces `crossed[f]`, for every arm."""
+        out = np.zeros((len(hashes), self.incidence.shape[1]), np.float32)
+        kinds: dict[tuple[str, ...], list[int]] = {}
+        for f, spaces in enumerate(crossed):
+            kinds.setdefault(spaces, []).append(f)
+        for spaces, members in kinds.items():
+            js = [self._of_space[s] for s in spaces if s in self._of_space]
+            if js:
+                j = np.concatenate(js)
+                looked_up = weights[cross(hashes[members], self.hashes[j])]
+                out[members] = looked_up @ self.incidence[j].astype(np.float32)
+        return out
+
+
+class _RowTable:
+    """The K weights of each value of one categorical term, grown as values come and started anew when it is too large."""
+
+    def __init__(
+        self, space: FeatureSpace, term: LevelTerm, known: Sequence[Any], arms: _ArmSide, weights: Floats32
+    ) -> None:
+        self.term = term
+        self._space = space
+        self._arms = arms
+        self._weights = weights
+        self._lock = Lock()
+        self._index: dict[Any, int] = {}
+        self._rows = np.zeros((0, arms.incidence.shape[1]), np.float32)
+        self._grow(known)
+
+    def look_up(self, columns: Sequence[Sequence[Any]]) -> tuple[Floats32, NDArray[np.intp]]:
+        """The table and each customer's row in it, from the values of the term's features (n each)."""
+        values = columns[0] if len(columns) == 1 else list(zip(*columns, strict=True))
+        with self._lock:
+            get = self._index.get
+            found = [get(v, -1) for v in values]
+            if -1 in found:
+                if len(self._index) > _ROWS_LIMIT:
+                    self._index, self._rows = {}, self._rows[:0]
+                self._grow(values)
+                get = self._index.get
+                found = [get(v, -1) for v in values]
+            return self._rows, np.array(found, np.intp)
+
+    def _grow(self, values: Sequence[Any]) -> None:
+        new = [v for v in dict.fromkeys(values) if v not in self._index]
+        names = [self._space.term_levels(self.term, v if len(self.term.features) > 1 else (v,)) for v in new]
+        hashes = np.array([feature_hash(self.term.space, name) for each in names for name in each], np.uint64)
+        weights = self._arms.rows(self._weights, hashes, [self._space.crosses[self.term.space]] * len(hashes))
+        rows = np.zeros((len(new), weights.shape[1]), np.float32)
+        np.add.at(rows, np.repeat(np.arange(len(new)), [len(each) for each in names]), weights)
+        start = len(self._index)
+        self._index.update({v: start + i for i, v in enumerate(new)})
+        self._rows = np.concatenate([self._rows[:start], rows])
