@@ -1,0 +1,89 @@
+"""Many rows at once: what the query modules share, and the one place that writes a database's own form of an upsert."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from sqlalchemy.dialects import postgresql, sqlite
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from sqlalchemy import Connection, Dialect, Row, Select, Table
+    from sqlalchemy.sql.dml import Insert
+
+T = TypeVar("T")
+
+CHUNK: Final = 1000
+"""How many values one IN list holds; every database takes so many."""
+
+
+def insert_rows(connection: Connection, table: Table, rows: Sequence[tuple[Any, ...]]) -> None:
+    """Insert rows whose fields are the table's columns in order.
+
+    Raises sqlalchemy's IntegrityError where a key is there already.
+    """
+    _many(connection, _insert_sql(connection.dialect, table, (), ()), rows)
+
+
+def insert_missing(connection: Connection, table: Table, rows: Sequence[tuple[Any, ...]], key: tuple[str, ...]) -> None:
+    """Insert the rows whose `key` is not there yet and leave the others as they are."""
+    _many(connection, _insert_sql(connection.dialect, table, key, ()), rows)
+
+
+def upsert_rows(
+    connection: Connection,
+    table: Table,
+    rows: Sequence[tuple[Any, ...]],
+    key: tuple[str, ...],
+    update: tuple[str, ...],
+) -> None:
+    """Insert rows; where the `key` is there already, replace the columns named in `update`.
+
+    A later row wins over an earlier one.
+    """
+    _many(connection, _insert_sql(connection.dialect, table, key, update), rows)
+
+
+def insert_new(connection: Connection, table: Table, rows: Sequence[tuple[Any, ...]], key: tuple[str, ...]) -> set[str]:
+    """Like `insert_missing`; the last column of `key` of every row that was inserted."""
+    if not rows:
+        return set()
+    names = table.columns.keys()
+    statement = _insert(connection.dialect, table, key, ()).returning(table.columns[key[-1]])
+    values = [dict(zip(names, row, strict=True)) for row in rows]
+    return set(connection.execute(statement, values).scalars())
+
+
+def select_in(
+    connection: Connection,
+    values: Iterable[str],
+    query: Callable[[list[str]], Select[*tuple[Any, ...]]],
+) -> Iterator[Row[Any]]:
+    """The rows of `query(chunk)` over all chunks of the distinct `values`."""
+    distinct = iter(dict.fromkeys(values))
+    while chunk := list(islice(distinct, CHUNK)):
+        yield from connection.execute(query(chunk))
+
+
+def _many(connection: Connection, sql: str, rows: Sequence[tuple[Any, ...]]) -> None:
+    if rows:
+        connection.exec_driver_sql(sql, list(rows))
+
+
+@lru_cache(maxsize=256)
+def _insert_sql(dialect: Dialect, table: Table, key: tuple[str, ...], update: tuple[str, ...]) -> str:
+    """The statement as the driver takes it, with positional parameters in the order of the columns."""
+    return str(_insert(dialect, table, key, update).compile(dialect=dialect))
+
+
+def _insert(dialect: Dialect, table: Table, key: tuple[str, ...], update: tuple[str, ...]) -> Insert:
+    """An insert of whole rows; on a conflict in `key` (if given) it replaces the columns `update`, if any."""
+    statement = postgresql.insert(table) if dialect.name == "postgresql" else sqlite.insert(table)
+    if update:
+        return statement.on_conflict_do_update(
+            index_elements=list(key), set_={name: statement.excluded[name] for name in update}
+        )
+    return statement.on_conflict_do_nothing(index_elements=list(key)) if key else statement

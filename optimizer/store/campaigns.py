@@ -1,0 +1,95 @@
+"""Campaigns: every version that was loaded, where each stands, and what was done to it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, Literal
+
+from sqlalchemy import select, update
+
+from optimizer.store.bulk import insert_missing, insert_rows, upsert_rows
+from optimizer.store.rows import CampaignChangeRow, CampaignRow, CampaignVersionRow
+from optimizer.store.tables import campaign_changes, campaign_versions, campaigns
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+_CURRENT = select(*campaigns.columns)
+_STATE_AFTER: Final = {"paused": "paused", "resumed": "active"}
+
+
+def load_version(connection: Connection, row: CampaignVersionRow, change_id: str) -> bool:
+    """Make a version the current one; whether that changed anything.
+
+    A campaign that is paused stays paused, a new one is active. A version that was loaded before keeps its first
+    `loaded_us`.
+    """
+    now = campaign_by_id(connection, row.tenant, row.campaign_id)
+    if now is not None and now.config_hash == row.config_hash:
+        return False
+    insert_missing(connection, campaign_versions, [row], ("tenant", "campaign_id", "config_hash"))
+    state = now.state if now else "active"
+    current = CampaignRow(row.tenant, row.campaign_id, row.config_hash, state, row.loaded_us)
+    upsert_rows(connection, campaigns, [current], ("tenant", "campaign_id"), ("config_hash", "changed_us"))
+    change = CampaignChangeRow(row.tenant, change_id, row.campaign_id, "loaded", row.config_hash, row.loaded_us)
+    insert_rows(connection, campaign_changes, [change])
+    return True
+
+
+def change_state(  # noqa: PLR0913 - which campaign, what, and when
+    connection: Connection,
+    tenant: str,
+    campaign_id: str,
+    change: Literal["paused", "resumed"],
+    *,
+    at_us: int,
+    change_id: str,
+) -> CampaignRow | None:
+    """Pause (`change` is `paused`) or resume (`resumed`) a campaign; how it stands then, or None where there is none.
+
+    Nothing is noted where nothing changes.
+    """
+    now = campaign_by_id(connection, tenant, campaign_id)
+    state = _STATE_AFTER[change]
+    if now is None or now.state == state:
+        return now
+    mine = (campaigns.c.tenant == tenant, campaigns.c.campaign_id == campaign_id)
+    connection.execute(update(campaigns).where(*mine).values(state=state, changed_us=at_us))
+    row = CampaignChangeRow(tenant, change_id, campaign_id, change, now.config_hash, at_us)
+    insert_rows(connection, campaign_changes, [row])
+    return now._replace(state=state, changed_us=at_us)
+
+
+def campaign_by_id(connection: Connection, tenant: str, campaign_id: str) -> CampaignRow | None:
+    """One campaign as it stands."""
+    query = _CURRENT.where(campaigns.c.tenant == tenant, campaigns.c.campaign_id == campaign_id)
+    row = connection.execute(query).first()
+    return CampaignRow._make(row) if row else None
+
+
+def all_campaigns(connection: Connection, tenant: str) -> list[CampaignRow]:
+    """Every campaign as it stands, in the order of their ids."""
+    query = _CURRENT.where(campaigns.c.tenant == tenant).order_by(campaigns.c.campaign_id)
+    return [CampaignRow._make(row) for row in connection.execute(query)]
+
+
+def campaign_version(
+    connection: Connection, tenant: str, campaign_id: str, config_hash: str
+) -> CampaignVersionRow | None:
+    """One version of a campaign."""
+    query = select(*campaign_versions.columns).where(
+        campaign_versions.c.tenant == tenant,
+        campaign_versions.c.campaign_id == campaign_id,
+        campaign_versions.c.config_hash == config_hash,
+    )
+    row = connection.execute(query).first()
+    return CampaignVersionRow._make(row) if row else None
+
+
+def changes_of(connection: Connection, tenant: str, campaign_id: str) -> list[CampaignChangeRow]:
+    """What was done to a campaign, in order."""
+    query = (
+        select(*campaign_changes.columns)
+        .where(campaign_changes.c.tenant == tenant, campaign_changes.c.campaign_id == campaign_id)
+        .order_by(campaign_changes.c.at_us, campaign_changes.c.change_id)
+    )
+    return [CampaignChangeRow._make(row) for row in connection.execute(query)]

@@ -1,0 +1,113 @@
+"""The customers, and the random subject id that stands for each of them in the logs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import orjson
+from sqlalchemy import func, select
+
+from optimizer.store.bulk import insert_missing, select_in, upsert_rows
+from optimizer.store.rows import CustomerRow
+from optimizer.store.tables import customers
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from sqlalchemy import Connection
+
+_ALL = select(*customers.columns)
+
+
+@dataclass(frozen=True, slots=True)
+class Customer:
+    """What is known of a customer, checked against the declared attributes."""
+
+    customer_id: str
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+    timezone: str | None = None
+    addresses: Mapping[str, str] = field(default_factory=dict)
+    consents: Mapping[str, bool] = field(default_factory=dict)
+
+
+def upsert_customers(
+    connection: Connection, tenant: str, rows: Sequence[Customer], now_us: int, new_subject: Callable[[], str]
+) -> None:
+    """Store customers as loaded.
+
+    One that is known keeps its subject and loses every earlier fact; the last of several with one id wins.
+    """
+    values = [
+        CustomerRow(
+            tenant=tenant,
+            customer_id=row.customer_id,
+            subject_id=new_subject(),
+            attributes=_text(row.attributes),
+            timezone=row.timezone,
+            addresses=_text(row.addresses),
+            consents=_text(row.consents),
+            loaded=True,
+            updated_us=now_us,
+        )
+        for row in rows
+    ]
+    update = ("attributes", "timezone", "addresses", "consents", "loaded", "updated_us")
+    upsert_rows(connection, customers, values, ("tenant", "customer_id"), update)
+
+
+def ensure_subjects(
+    connection: Connection, tenant: str, customer_ids: Iterable[str], now_us: int, new_subject: Callable[[], str]
+) -> dict[str, str]:
+    """The subject of each customer. A customer who is not known is made, without facts and not `loaded`."""
+    wanted = list(dict.fromkeys(customer_ids))
+    known = subjects_by_customers(connection, tenant, wanted)
+    missing = [customer_id for customer_id in wanted if customer_id not in known]
+    if missing:
+        rows = [
+            CustomerRow(tenant, customer_id, new_subject(), "{}", None, "{}", "{}", loaded=False, updated_us=now_us)
+            for customer_id in missing
+        ]
+        insert_missing(connection, customers, rows, ("tenant", "customer_id"))
+        known |= subjects_by_customers(connection, tenant, missing)
+    return known
+
+
+def subjects_by_customers(connection: Connection, tenant: str, customer_ids: Iterable[str]) -> dict[str, str]:
+    """The subject of each of those customers who is known."""
+    query = select(customers.c.customer_id, customers.c.subject_id).where(customers.c.tenant == tenant)
+    found = select_in(connection, customer_ids, lambda chunk: query.where(customers.c.customer_id.in_(chunk)))
+    return {row.customer_id: row.subject_id for row in found}
+
+
+def customers_by_ids(connection: Connection, tenant: str, ids: Iterable[str]) -> dict[str, CustomerRow]:
+    """The customers who are known of those ids, by customer id."""
+    query = _ALL.where(customers.c.tenant == tenant)
+    found = select_in(connection, ids, lambda chunk: query.where(customers.c.customer_id.in_(chunk)))
+    return {row.customer_id: CustomerRow._make(row) for row in found}
+
+
+def customers_by_subjects(connection: Connection, tenant: str, subject_ids: Iterable[str]) -> dict[str, CustomerRow]:
+    """The customers behind those subjects, by subject id."""
+    query = _ALL.where(customers.c.tenant == tenant)
+    found = select_in(connection, subject_ids, lambda chunk: query.where(customers.c.subject_id.in_(chunk)))
+    return {row.subject_id: CustomerRow._make(row) for row in found}
+
+
+def audience_page(connection: Connection, tenant: str, after_customer_id: str, limit: int) -> list[CustomerRow]:
+    """The next loaded customers after that id ('' to begin with), in the order of their ids."""
+    query = (
+        _ALL.where(customers.c.tenant == tenant, customers.c.customer_id > after_customer_id, customers.c.loaded)
+        .order_by(customers.c.customer_id)
+        .limit(limit)
+    )
+    return [CustomerRow._make(row) for row in connection.execute(query)]
+
+
+def count_customers(connection: Connection, tenant: str) -> int:
+    """How many customers are loaded."""
+    return connection.execute(select(func.count()).where(customers.c.tenant == tenant, customers.c.loaded)).scalar_one()
+
+
+def _text(value: Mapping[str, Any]) -> str:
+    return orjson.dumps(value).decode()

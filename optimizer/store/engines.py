@@ -1,0 +1,84 @@
+"""Connections: the only place that knows which database it is.
+
+SQLite runs in WAL mode with `synchronous=FULL`, so that a committed row survives a power cut, and begins its
+transactions itself: the driver's own way would begin them late and not for reads. Readers see one snapshot of the data
+for as long as their transaction lasts, on PostgreSQL too.
+"""
+
+import operator
+import sqlite3
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.pool import ConnectionPoolEntry, StaticPool
+
+BUSY_TIMEOUT_MS = 10_000
+"""How long a connection waits for another process's lock before it gives up."""
+
+# The sqlite3 driver would store a numpy scalar as a blob, silently; psycopg knows numpy by itself.
+for _scalar in (np.int64, np.int32, np.uint8, np.float32, np.bool_):
+    sqlite3.register_adapter(_scalar, operator.methodcaller("item"))
+
+
+@dataclass(frozen=True, slots=True)
+class Engines:
+    """One engine that reads and one that writes.
+
+    They are the same one, with one connection, where the database lives in memory (`shared`).
+    """
+
+    read: Engine
+    write: Engine
+    shared: bool
+
+    def dispose(self) -> None:
+        """Close every connection."""
+        self.read.dispose()
+        self.write.dispose()
+
+
+def open_engines(url: str) -> Engines:
+    """The engines of a database URL.
+
+    `sqlite:///path/to/file.db` (the folder is made), `sqlite://` (in memory) or `postgresql+psycopg://...`.
+    """
+    parsed = make_url(url)
+    if parsed.get_backend_name() != "sqlite":
+        # Positional parameters, so that rows go to the driver as tuples everywhere.
+        read = create_engine(parsed, paramstyle="format", isolation_level="REPEATABLE READ")
+        return Engines(read, create_engine(parsed, paramstyle="format"), shared=False)
+    if parsed.database in (None, "", ":memory:"):
+        engine = create_engine(parsed, poolclass=StaticPool, connect_args={"check_same_thread": False})
+        _set_up_sqlite(engine, begin="BEGIN IMMEDIATE", pragmas=("foreign_keys=ON",))
+        return Engines(engine, engine, shared=True)
+    Path(parsed.database or "").parent.mkdir(parents=True, exist_ok=True)
+    common = (
+        "journal_mode=WAL",
+        "synchronous=FULL",
+        "foreign_keys=ON",
+        f"busy_timeout={BUSY_TIMEOUT_MS}",
+        "temp_store=MEMORY",
+    )
+    read = create_engine(parsed, pool_size=16, max_overflow=48)
+    _set_up_sqlite(read, begin="BEGIN", pragmas=(*common, "query_only=ON"))
+    write = create_engine(parsed, pool_size=1, max_overflow=1)
+    _set_up_sqlite(write, begin="BEGIN IMMEDIATE", pragmas=(*common, "cache_size=-65536"))
+    return Engines(read, write, shared=False)
+
+
+def _set_up_sqlite(engine: Engine, *, begin: str, pragmas: tuple[str, ...]) -> None:
+    def connected(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
+        connection.isolation_level = None  # the driver begins no transaction by itself
+        for pragma in pragmas:
+            cursor = connection.cursor()
+            cursor.execute(f"PRAGMA {pragma}")
+            cursor.close()
+
+    def began(connection: Connection) -> None:
+        connection.exec_driver_sql(begin)
+
+    event.listen(engine, "connect", connected)
+    event.listen(engine, "begin", began)

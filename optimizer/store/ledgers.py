@@ -1,0 +1,28 @@
+"""The stored ledgers (see `optimizer.history`), by subject."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlalchemy import select
+
+from optimizer.store.bulk import select_in, upsert_rows
+from optimizer.store.tables import ledger
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from sqlalchemy import Connection
+
+
+def ledgers_by_subjects(connection: Connection, tenant: str, subject_ids: Iterable[str]) -> dict[str, str]:
+    """The ledger bodies of those subjects who have one."""
+    query = select(ledger.c.subject_id, ledger.c.body).where(ledger.c.tenant == tenant)
+    found = select_in(connection, subject_ids, lambda chunk: query.where(ledger.c.subject_id.in_(chunk)))
+    return {row.subject_id: row.body for row in found}
+
+
+def put_ledgers(connection: Connection, tenant: str, bodies: Mapping[str, str]) -> None:
+    """Store ledger bodies by subject, in the place of earlier ones."""
+    rows = [(tenant, subject_id, body) for subject_id, body in bodies.items()]
+    upsert_rows(connection, ledger, rows, ("tenant", "subject_id"), ("body",))

@@ -1,0 +1,112 @@
+"""Rewards of matured decisions, and the order in which they are learned."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from sqlalchemy import bindparam, delete, func, insert, select, tuple_
+
+from optimizer.store.bulk import insert_rows, select_in
+from optimizer.store.rows import RewardRow, TrainingRow
+from optimizer.store.tables import decisions, open_decisions, rewards
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from sqlalchemy import Connection
+
+_SAME = (decisions.c.tenant == rewards.c.tenant) & (decisions.c.decision_id == rewards.c.decision_id)
+_IN_REWARDS = {"decision_id", "mature_us", "reward"}
+_TRAINING = select(
+    *((rewards if name in _IN_REWARDS else decisions).columns[name] for name in TrainingRow._fields)
+).join_from(rewards, decisions, _SAME)
+
+
+class GroupReward(NamedTuple):
+    """The closed decisions of one group: how many, the sum of their rewards, and of the squares."""
+
+    group_name: str
+    decisions: int
+    total: float
+    squares: float
+
+
+def insert_rewards(connection: Connection, rows: Sequence[RewardRow]) -> None:
+    """Store rewards; the decisions wait no longer.
+
+    Raises sqlalchemy's IntegrityError where a decision has one already.
+    """
+    if not rows:
+        return
+    insert_rows(connection, rewards, rows)
+    closed = (
+        delete(open_decisions)
+        .where(open_decisions.c.tenant == bindparam("of_tenant"))
+        .where(open_decisions.c.campaign_id == bindparam("of_campaign"))
+        .where(open_decisions.c.mature_us == bindparam("of_mature_us"))
+        .where(open_decisions.c.decision_id == bindparam("of_decision"))
+    )
+    keys = [
+        {
+            "of_tenant": row.tenant,
+            "of_campaign": row.campaign_id,
+            "of_mature_us": row.mature_us,
+            "of_decision": row.decision_id,
+        }
+        for row in rows
+    ]
+    connection.execute(closed, keys)
+
+
+def reopen_rewards(connection: Connection, tenant: str, campaign_id: str) -> None:
+    """Forget the campaign's rewards, so that every decision of it is closed anew from the logs."""
+    connection.execute(delete(rewards).where(rewards.c.tenant == tenant, rewards.c.campaign_id == campaign_id))
+    mine = (open_decisions.c.tenant == tenant, open_decisions.c.campaign_id == campaign_id)
+    connection.execute(delete(open_decisions).where(*mine))
+    names = [column.name for column in open_decisions.columns]
+    source = select(*(decisions.columns[name] for name in names)).where(
+        decisions.c.tenant == tenant, decisions.c.campaign_id == campaign_id
+    )
+    connection.execute(insert(open_decisions).from_select(names, source))
+
+
+def rewards_by_ids(connection: Connection, tenant: str, decision_ids: Iterable[str]) -> dict[str, RewardRow]:
+    """The rewards that those decisions have, by decision id."""
+    query = select(*rewards.columns).where(rewards.c.tenant == tenant)
+    found = select_in(connection, decision_ids, lambda chunk: query.where(rewards.c.decision_id.in_(chunk)))
+    return {row.decision_id: RewardRow._make(row) for row in found}
+
+
+def rewards_after(  # noqa: PLR0913 - whose, from where, how far, how many
+    connection: Connection, tenant: str, campaign_id: str, *, watermark: tuple[int, str], until_us: int, limit: int
+) -> list[TrainingRow]:
+    """The next decisions to learn, in the order (mature_us, decision id).
+
+    After `watermark`, a place in that order, and matured by `until_us` (inclusive). A decision that closes late would
+    be passed over: `until_us` has to lie before `next_mature_us`.
+    """
+    query = (
+        _TRAINING.where(rewards.c.tenant == tenant, rewards.c.campaign_id == campaign_id, rewards.c.learn)
+        .where(rewards.c.mature_us >= watermark[0], rewards.c.mature_us <= until_us)
+        .where(tuple_(rewards.c.mature_us, rewards.c.decision_id) > tuple_(*watermark))
+        .order_by(rewards.c.mature_us, rewards.c.decision_id)
+        .limit(limit)
+    )
+    return [TrainingRow._make(row) for row in connection.execute(query)]
+
+
+def group_rewards(connection: Connection, tenant: str, campaign_id: str, since_us: int = 0) -> list[GroupReward]:
+    """Counts and sums by group, over the closed decisions made since that instant; in the order of the names."""
+    query = (
+        select(
+            decisions.c.group_name,
+            func.count(),
+            func.sum(rewards.c.reward),
+            func.sum(rewards.c.reward * rewards.c.reward),
+        )
+        .join_from(rewards, decisions, _SAME)
+        .where(rewards.c.tenant == tenant, rewards.c.campaign_id == campaign_id, decisions.c.decided_us >= since_us)
+        .group_by(decisions.c.group_name)
+        .order_by(decisions.c.group_name)
+    )
+    return [GroupReward._make(row) for row in connection.execute(query)]

@@ -1,0 +1,62 @@
+"""Published models."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlalchemy import select, update
+
+from optimizer.store.bulk import insert_rows
+from optimizer.store.rows import SnapshotRow
+from optimizer.store.tables import snapshots
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+_ALL = select(*snapshots.columns)
+
+
+def insert_snapshot(connection: Connection, row: SnapshotRow) -> None:
+    """Publish a model.
+
+    Only the newest keeps what the trainer goes on from: earlier ones of the same learner lose their `resume`.
+    """
+    connection.execute(
+        update(snapshots)
+        .where(snapshots.c.tenant == row.tenant, snapshots.c.campaign_id == row.campaign_id)
+        .where(snapshots.c.learner_key == row.learner_key, snapshots.c.resume.is_not(None))
+        .values(resume=None)
+    )
+    insert_rows(connection, snapshots, [row])
+
+
+def latest_snapshot(
+    connection: Connection, tenant: str, campaign_id: str, learner_key: str | None = None
+) -> SnapshotRow | None:
+    """The campaign's model that was published last, of one learner or of any."""
+    query = _ALL.where(snapshots.c.tenant == tenant, snapshots.c.campaign_id == campaign_id)
+    if learner_key is not None:
+        query = query.where(snapshots.c.learner_key == learner_key)
+    row = connection.execute(
+        query.order_by(snapshots.c.published_us.desc(), snapshots.c.snapshot_id.desc()).limit(1)
+    ).first()
+    return SnapshotRow._make(row) if row else None
+
+
+def latest_snapshot_id(connection: Connection, tenant: str, campaign_id: str, learner_key: str) -> str | None:
+    """The id of what `latest_snapshot` returns, without reading the model."""
+    query = (
+        select(snapshots.c.snapshot_id)
+        .where(snapshots.c.tenant == tenant, snapshots.c.campaign_id == campaign_id)
+        .where(snapshots.c.learner_key == learner_key)
+        .order_by(snapshots.c.published_us.desc(), snapshots.c.snapshot_id.desc())
+        .limit(1)
+    )
+    return connection.execute(query).scalar()
+
+
+def snapshot_by_id(connection: Connection, tenant: str, snapshot_id: str) -> SnapshotRow | None:
+    """One model."""
+    query = _ALL.where(snapshots.c.tenant == tenant, snapshots.c.snapshot_id == snapshot_id)
+    row = connection.execute(query).first()
+    return SnapshotRow._make(row) if row else None

@@ -1,0 +1,156 @@
+"""The outbox: touches, every transition they made, and which are due."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from sqlalchemy import bindparam, case, func, select, update
+
+from optimizer.store.bulk import insert_rows, select_in
+from optimizer.store.rows import TouchRow, TransitionRow
+from optimizer.store.tables import touch_transitions, touches
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Sequence
+
+    from sqlalchemy import Connection
+
+_ALL = select(*touches.columns)
+
+
+class TouchChange(NamedTuple):
+    """A touch's next state. A lease is held by `lease_token` until `lease_until_us`; a change without them ends it."""
+
+    decision_id: str
+    state: str
+    at_us: int
+    reason: str | None = None
+    lease_token: str | None = None
+    lease_until_us: int | None = None
+
+
+def insert_touches(connection: Connection, rows: Sequence[TouchRow], at_us: int) -> None:
+    """Put touches into the outbox, each with the transition into its first state; `seq` has to be 0."""
+    insert_rows(connection, touches, rows)
+    first = [TransitionRow(row.tenant, row.decision_id, 0, row.state, at_us, None) for row in rows]
+    insert_rows(connection, touch_transitions, first)
+
+
+def transition(connection: Connection, tenant: str, changes: Sequence[TouchChange]) -> None:
+    """Append transitions and bring the touches to them; several of one touch are taken in order.
+
+    The touch's `sent_us` is the first time it was `sent`. Raises KeyError, and changes nothing, where there is no such
+    touch.
+    """
+    if not changes:
+        return
+    query = select(touches.c.decision_id, touches.c.seq).where(touches.c.tenant == tenant)
+    found = select_in(
+        connection,
+        (change.decision_id for change in changes),
+        lambda chunk: query.where(touches.c.decision_id.in_(chunk)),
+    )
+    seqs = {row.decision_id: row.seq for row in found}
+    transitions = []
+    updates = []
+    for change in changes:
+        seq = seqs[change.decision_id] = seqs[change.decision_id] + 1
+        transitions.append(TransitionRow(tenant, change.decision_id, seq, change.state, change.at_us, change.reason))
+        updates.append(
+            {
+                "of_decision": change.decision_id,
+                "new_state": change.state,
+                "new_seq": seq,
+                "new_sent_us": change.at_us if change.state == "sent" else None,
+                "new_token": change.lease_token,
+                "new_until_us": change.lease_until_us,
+            }
+        )
+    insert_rows(connection, touch_transitions, transitions)
+    connection.execute(
+        update(touches)
+        .where(touches.c.tenant == tenant, touches.c.decision_id == bindparam("of_decision"))
+        .values(
+            state=bindparam("new_state"),
+            seq=bindparam("new_seq"),
+            sent_us=func.coalesce(touches.c.sent_us, bindparam("new_sent_us")),
+            lease_token=bindparam("new_token"),
+            lease_until_us=bindparam("new_until_us"),
+        ),
+        updates,
+    )
+
+
+def touches_by_ids(connection: Connection, tenant: str, decision_ids: Iterable[str]) -> dict[str, TouchRow]:
+    """The touches that those decisions have, by decision id."""
+    query = _ALL.where(touches.c.tenant == tenant)
+    found = select_in(connection, decision_ids, lambda chunk: query.where(touches.c.decision_id.in_(chunk)))
+    return {row.decision_id: TouchRow._make(row) for row in found}
+
+
+def transitions_of(connection: Connection, tenant: str, decision_id: str) -> list[TransitionRow]:
+    """What became of one touch, in order."""
+    query = (
+        select(*touch_transitions.columns)
+        .where(touch_transitions.c.tenant == tenant, touch_transitions.c.decision_id == decision_id)
+        .order_by(touch_transitions.c.seq)
+    )
+    return [TransitionRow._make(row) for row in connection.execute(query)]
+
+
+def due_touches(
+    connection: Connection, tenant: str, now_us: int, limit: int, *, paused: Collection[str] = ()
+) -> list[TouchRow]:
+    """The planned touches that the service sends and whose time has come, without those of `paused` campaigns.
+
+    In the order (send_us, decision id).
+    """
+    query = (
+        _ALL.where(touches.c.tenant == tenant, touches.c.state == "planned", touches.c.send_us <= now_us)
+        .where(touches.c.dispatch == "service", touches.c.campaign_id.not_in(list(paused)))
+        .order_by(touches.c.send_us, touches.c.decision_id)
+        .limit(limit)
+    )
+    return [TouchRow._make(row) for row in connection.execute(query)]
+
+
+def overdue_touches(connection: Connection, tenant: str, now_us: int, limit: int) -> list[TouchRow]:
+    """The planned touches, the service's and the caller's, whose `expires_us` has passed.
+
+    In the order (expires_us, decision id).
+    """
+    query = (
+        _ALL.where(touches.c.tenant == tenant, touches.c.state == "planned", touches.c.expires_us <= now_us)
+        .order_by(touches.c.expires_us, touches.c.decision_id)
+        .limit(limit)
+    )
+    return [TouchRow._make(row) for row in connection.execute(query)]
+
+
+def lost_leases(connection: Connection, tenant: str, now_us: int, limit: int) -> list[TouchRow]:
+    """The touches whose lease ran out before they were sent, in the order (send_us, decision id)."""
+    query = (
+        _ALL.where(touches.c.tenant == tenant, touches.c.state.in_(["leased", "sending"]))
+        .where(touches.c.lease_until_us <= now_us)
+        .order_by(touches.c.send_us, touches.c.decision_id)
+        .limit(limit)
+    )
+    return [TouchRow._make(row) for row in connection.execute(query)]
+
+
+def next_due_us(connection: Connection, tenant: str) -> int | None:
+    """The next instant at which a planned touch has to be sent or expires; None where none is planned."""
+    when = case((touches.c.dispatch == "service", touches.c.send_us), else_=touches.c.expires_us)
+    query = select(func.min(when)).where(touches.c.tenant == tenant, touches.c.state == "planned")
+    return connection.execute(query).scalar()
+
+
+def touch_counts(connection: Connection, tenant: str, campaign_id: str) -> dict[str, int]:
+    """How many touches of the campaign are in each state."""
+    query = (
+        select(touches.c.state, func.count().label("n"))
+        .where(touches.c.tenant == tenant, touches.c.campaign_id == campaign_id)
+        .group_by(touches.c.state)
+        .order_by(touches.c.state)
+    )
+    return {row.state: row.n for row in connection.execute(query)}
