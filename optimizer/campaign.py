@@ -197,8 +197,8 @@ class Feature(Part):
     )
     missing: Missing = Field(
         default_factory=_usual_missing,
-        description="What stands for a missing value. Numbers: mean (default), median, or flag (mean and a feature that "
-        "says so). Others: level (default; missing is a value of its own) or ignore (nothing).",
+        description="What stands for a missing value. Numbers: mean (default), median, or flag (mean, and a feature "
+        "that says so). Others: level (default; missing is a value of its own) or ignore (nothing).",
     )
 
     @model_validator(mode="after")

@@ -8,12 +8,18 @@ from pydantic import Discriminator, Field, Tag
 
 from optimizer.scalars import Id, Number, Part, Share
 
+Crosses: TypeAlias = Annotated[
+    Annotated[Literal["default"], Tag("default")]
+    | Annotated[tuple[Annotated[tuple[Id, ...], Field(min_length=1)], ...], Tag("list"), Field(min_length=1)],
+    Discriminator(lambda value: "list" if isinstance(value, list | tuple) else "default"),
+]
+
 
 class _PolicyBase(Part):
     uniform_share: Share = Field(
         default=0.0, description="The total share of probability that is spread uniformly over the allowed arms."
     )
-    crosses: Literal["default"] | tuple[Annotated[tuple[Id, ...], Field(min_length=1)], ...] = Field(
+    crosses: Crosses = Field(
         default="default",
         description="default, or the combinations that the model learns: lists of feature names and of the dimensions "
         "message, channel and timing, each with at least one dimension.",
@@ -60,7 +66,7 @@ class Uniform(_PolicyBase):
     kind: Literal["uniform"] = Field(description="uniform.")
 
 
-_POLICIES: Final[dict[str, type[_PolicyBase]]] = {
+POLICIES: Final[dict[str, type[_PolicyBase]]] = {
     "squarecb": SquareCB,
     "epsilon_greedy": EpsilonGreedy,
     "softmax": Softmax,
@@ -71,7 +77,7 @@ _POLICIES: Final[dict[str, type[_PolicyBase]]] = {
 
 def _policy_tag(value: object) -> str | None:
     kind = value.get("kind", "squarecb") if isinstance(value, dict) else getattr(value, "kind", "squarecb")
-    policy = _POLICIES.get(kind) if isinstance(kind, str) else None
+    policy = POLICIES.get(kind) if isinstance(kind, str) else None
     return policy.__name__ if policy else None
 
 
@@ -84,7 +90,7 @@ Policy: TypeAlias = Annotated[
     Discriminator(
         _policy_tag,
         custom_error_type="policy_kind",
-        custom_error_message="unknown kind of policy; allowed: " + ", ".join(_POLICIES),
+        custom_error_message="unknown kind of policy; allowed: " + ", ".join(POLICIES),
     ),
 ]
 """How the treatment group's arms are chosen."""

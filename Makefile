@@ -1,0 +1,40 @@
+# Every target sets up its own .venv on first use. Needs Python 3.11 or newer, pip and make; PYTHON=... picks another one.
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/installed
+
+.PHONY: run test bench lint format constraints
+
+run: $(STAMP)
+	$(BIN)/optimizer demo
+
+test: lint
+	$(BIN)/pytest
+
+bench: $(STAMP)
+	$(BIN)/python -m benchmarks
+
+lint: $(STAMP)
+	$(BIN)/ruff format --check --quiet
+	$(BIN)/ruff check --quiet
+	$(BIN)/lint-imports
+	$(BIN)/mypy
+
+format: $(STAMP)
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+$(STAMP): constraints.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed: make PYTHON=...")'
+	$(PYTHON) -m venv --without-pip .venv
+	$(PYTHON) -m pip --python $(BIN)/python install --quiet --disable-pip-version-check --require-hashes -r constraints.txt
+	$(PYTHON) -m pip --python $(BIN)/python install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+# Pins the newest releases that fit pyproject.toml. The file holds names, versions and hashes, and no index.
+constraints: $(STAMP)
+	$(PYTHON) -m venv --without-pip .venv/pin
+	$(PYTHON) -m pip --python .venv/pin/bin/python install --quiet pip-tools
+	.venv/pin/bin/pip-compile --quiet --upgrade --generate-hashes --allow-unsafe --strip-extras --no-header --no-annotate \
+		--no-emit-index-url --no-emit-find-links --no-emit-trusted-host --extra dev --build-deps-for editable \
+		--output-file constraints.txt pyproject.toml
