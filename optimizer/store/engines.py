@@ -18,6 +18,9 @@ from sqlalchemy.pool import ConnectionPoolEntry, StaticPool
 BUSY_TIMEOUT_MS = 10_000
 """How long a connection waits for another process's lock before it gives up."""
 
+CHECKPOINT_PAGES = 8_000
+"""How long the write-ahead log may grow, so that a large commit does not copy itself into the database at once."""
+
 # The sqlite3 driver would store a numpy scalar as a blob, silently; psycopg knows numpy by itself.
 for _scalar in (np.int64, np.int32, np.uint8, np.float32, np.bool_):
     sqlite3.register_adapter(_scalar, operator.methodcaller("item"))
@@ -65,7 +68,9 @@ def open_engines(url: str) -> Engines:
     read = create_engine(parsed, pool_size=16, max_overflow=48)
     _set_up_sqlite(read, begin="BEGIN", pragmas=(*common, "query_only=ON"))
     write = create_engine(parsed, pool_size=1, max_overflow=1)
-    _set_up_sqlite(write, begin="BEGIN IMMEDIATE", pragmas=(*common, "cache_size=-65536"))
+    _set_up_sqlite(
+        write, begin="BEGIN IMMEDIATE", pragmas=(*common, "cache_size=-65536", f"wal_autocheckpoint={CHECKPOINT_PAGES}")
+    )
     return Engines(read, write, shared=False)
 
 

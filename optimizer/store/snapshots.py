@@ -60,3 +60,15 @@ def snapshot_by_id(connection: Connection, tenant: str, snapshot_id: str) -> Sna
     query = _ALL.where(snapshots.c.tenant == tenant, snapshots.c.snapshot_id == snapshot_id)
     row = connection.execute(query).first()
     return SnapshotRow._make(row) if row else None
+
+
+def newest_ids(connection: Connection, tenant: str, campaign_id: str, learner_key: str, limit: int) -> list[str]:
+    """The ids of a learner's models, the newest first."""
+    query = (
+        select(snapshots.c.snapshot_id)
+        .where(snapshots.c.tenant == tenant, snapshots.c.campaign_id == campaign_id)
+        .where(snapshots.c.learner_key == learner_key)
+        .order_by(snapshots.c.published_us.desc(), snapshots.c.snapshot_id.desc())
+        .limit(limit)
+    )
+    return list(connection.execute(query).scalars())

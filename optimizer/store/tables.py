@@ -23,6 +23,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 
 metadata = MetaData(
@@ -160,11 +161,29 @@ decisions = Table(
     Column("candidates", LargeBinary, nullable=False),
     Column("removed", LargeBinary, nullable=False),
     Column("scores", LargeBinary, nullable=False),
-    UniqueConstraint("tenant", "campaign_id", "request_id"),
-    UniqueConstraint("tenant", "campaign_id", "subject_id", "occasion"),
     ForeignKeyConstraint(
         ["tenant", "campaign_id", "config_hash"],
         ["campaign_versions.tenant", "campaign_versions.campaign_id", "campaign_versions.config_hash"],
+    ),
+    # Each decision has a request or an occasion, seldom both: its empty keys need not be kept.
+    Index(
+        "uq_decisions_request",
+        "tenant",
+        "campaign_id",
+        "request_id",
+        unique=True,
+        sqlite_where=text("request_id IS NOT NULL"),
+        postgresql_where=text("request_id IS NOT NULL"),
+    ),
+    Index(
+        "uq_decisions_occasion",
+        "tenant",
+        "campaign_id",
+        "occasion",
+        "subject_id",
+        unique=True,
+        sqlite_where=text("occasion IS NOT NULL"),
+        postgresql_where=text("occasion IS NOT NULL"),
     ),
     Index(None, "tenant", "campaign_id", "mature_us", "decision_id"),
     Index(None, "tenant", "subject_id", "campaign_id", "decided_us"),

@@ -151,14 +151,6 @@ def upgrade() -> None:
             name="fk_decisions_tenant_campaign_id_config_hash",
         ),
         sa.PrimaryKeyConstraint("tenant", "decision_id", name="pk_decisions"),
-        sa.UniqueConstraint("tenant", "campaign_id", "request_id", name="uq_decisions_tenant_campaign_id_request_id"),
-        sa.UniqueConstraint(
-            "tenant",
-            "campaign_id",
-            "subject_id",
-            "occasion",
-            name="uq_decisions_tenant_campaign_id_subject_id_occasion",
-        ),
     )
     op.create_index(
         "ix_decisions_tenant_campaign_id_mature_us_decision_id",
@@ -169,6 +161,22 @@ def upgrade() -> None:
         "ix_decisions_tenant_subject_id_campaign_id_decided_us",
         "decisions",
         ["tenant", "subject_id", "campaign_id", "decided_us"],
+    )
+    op.create_index(
+        "uq_decisions_occasion",
+        "decisions",
+        ["tenant", "campaign_id", "occasion", "subject_id"],
+        unique=True,
+        sqlite_where=sa.text("occasion IS NOT NULL"),
+        postgresql_where=sa.text("occasion IS NOT NULL"),
+    )
+    op.create_index(
+        "uq_decisions_request",
+        "decisions",
+        ["tenant", "campaign_id", "request_id"],
+        unique=True,
+        sqlite_where=sa.text("request_id IS NOT NULL"),
+        postgresql_where=sa.text("request_id IS NOT NULL"),
     )
     op.create_table(
         "parked",
