@@ -1,0 +1,23 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from optimizer.store import Store
+from optimizer.store.campaigns import load_version
+from optimizer.store.rows import CampaignVersionRow
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@pytest.fixture(params=["memory", "file"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    """An open store with one campaign, in memory and in a file."""
+    url = "sqlite://" if request.param == "memory" else f"sqlite:///{tmp_path / 'new folder' / 'store.db'}"
+    with Store(url) as opened:
+        version = CampaignVersionRow("default", "camp", "v1", "{}", "key", 0)
+        opened.write(lambda connection: load_version(connection, version, "change-0"))
+        yield opened
