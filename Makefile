@@ -27,14 +27,14 @@ format: $(STAMP)
 $(STAMP): constraints.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed: make PYTHON=...")'
 	$(PYTHON) -m venv --without-pip .venv
-	$(PYTHON) -m pip --python $(BIN)/python install --quiet --disable-pip-version-check --require-hashes -r constraints.txt
-	$(PYTHON) -m pip --python $(BIN)/python install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	$(PYTHON) -m pip --python $(BIN)/python install -qq --disable-pip-version-check --require-hashes -r constraints.txt
+	$(PYTHON) -m pip --python $(BIN)/python install -qq --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
 # Pins the newest releases that fit pyproject.toml. The file holds names, versions and hashes, and no index.
 constraints: $(STAMP)
 	$(PYTHON) -m venv --without-pip .venv/pin
-	$(PYTHON) -m pip --python .venv/pin/bin/python install --quiet pip-tools
+	$(PYTHON) -m pip --python .venv/pin/bin/python install -qq pip-tools
 	.venv/pin/bin/pip-compile --quiet --upgrade --generate-hashes --allow-unsafe --strip-extras --no-header --no-annotate \
 		--no-emit-index-url --no-emit-find-links --no-emit-trusted-host --extra dev --build-deps-for editable \
 		--output-file constraints.txt pyproject.toml

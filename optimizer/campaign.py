@@ -41,6 +41,7 @@ from optimizer.scalars import (
     Text,
     TimeOfDay,
     Zone,
+    at_most,
 )
 
 Dimension: TypeAlias = Literal["message", "channel", "timing"]
@@ -72,8 +73,9 @@ class Schedule(Part):
     @model_validator(mode="after")
     def _days_line_up(self) -> Schedule:
         if self.every % _DAY and _DAY % self.every:
-            message = "every must be a whole number of days (1d, 2d, ...) or divide a day evenly (1h, 6h, 12h, ...)"
-            raise ValueError(message)
+            raise ValueError(
+                "every must be a whole number of days (1d, 2d, ...) or divide a day evenly (1h, 6h, 12h, ...)"
+            )
         return self
 
 
@@ -94,11 +96,9 @@ class TimezonePolicy(Part):
     @model_validator(mode="after")
     def _fallback_is_used(self) -> TimezonePolicy:
         if self.if_missing == "use_fallback" and self.fallback is None:
-            message = "if_missing: use_fallback needs a fallback zone"
-            raise ValueError(message)
+            raise ValueError("if_missing: use_fallback needs a fallback zone")
         if self.if_missing == "block" and self.fallback is not None:
-            message = "a fallback zone acts only with if_missing: use_fallback"
-            raise ValueError(message)
+            raise ValueError("a fallback zone acts only with if_missing: use_fallback")
         return self
 
 
@@ -132,8 +132,7 @@ class CampaignSettings(Part):
     @model_validator(mode="after")
     def _ends_after_start(self) -> CampaignSettings:
         if self.ends_at is not None and self.ends_at <= self.starts_at:
-            message = "ends_at must be after starts_at"
-            raise ValueError(message)
+            raise ValueError("ends_at must be after starts_at")
         return self
 
 
@@ -166,8 +165,9 @@ class Groups(Part):
     def _shares_fit(self) -> Groups:
         total = self.holdout + self.random_control + (self.bau.share if self.bau else 0.0)
         if total > 1.0 + 1e-9:
-            message = f"the shares of holdout, random_control and bau sum to {total:g}; they may sum to 1 at most"
-            raise ValueError(message)
+            raise ValueError(
+                f"the shares of holdout, random_control and bau sum to {total:g}; they may sum to 1 at most"
+            )
         return self
 
 
@@ -205,12 +205,10 @@ class Feature(Part):
     def _options_suit_type(self) -> Feature:
         number = self.type is AttributeType.NUMBER
         if self.scale == "log" and not number:
-            message = f"scale: log is for numbers; {self.name} is a {self.type}"
-            raise ValueError(message)
+            raise ValueError(f"scale: log is for numbers; {self.name} is a {self.type}")
         if number != (self.missing in {"mean", "median", "flag"}):
             allowed = "mean, median or flag" if number else "level or ignore"
-            message = f"missing: {self.missing} does not suit a {self.type}; allowed: {allowed}"
-            raise ValueError(message)
+            raise ValueError(f"missing: {self.missing} does not suit a {self.type}; allowed: {allowed}")
         return self
 
 
@@ -236,8 +234,7 @@ class ActiveDays(Part):
     @model_validator(mode="after")
     def _not_empty(self) -> ActiveDays:
         if self.until < self.start:
-            message = "until must not be before from"
-            raise ValueError(message)
+            raise ValueError("until must not be before from")
         return self
 
 
@@ -265,8 +262,7 @@ class Message(Part):
     @model_validator(mode="after")
     def _name_is_free(self) -> Message:
         if self.id == NO_SEND:
-            message = f"{NO_SEND} is the name of the arm that sends nothing"
-            raise ValueError(message)
+            raise ValueError(f"{NO_SEND} is the name of the arm that sends nothing")
         return self
 
 
@@ -305,8 +301,7 @@ def _all_days(value: object) -> object:
 
 def _in_week_order(days: tuple[Weekday, ...]) -> tuple[Weekday, ...]:
     if len(set(days)) != len(days):
-        message = "a day is listed twice"
-        raise ValueError(message)
+        raise ValueError("a day is listed twice")
     return tuple(day for day in Weekday if day in days)
 
 
@@ -334,15 +329,14 @@ class Slot(Part):
     @model_validator(mode="after")
     def _within_a_day(self) -> Slot:
         if self.end <= self.start:
-            message = "to must be later than from, on the same day"
-            raise ValueError(message)
+            raise ValueError("to must be later than from, on the same day")
         return self
 
 
 class Timing(Part):
     """When touches may go out."""
 
-    horizon: Annotated[Span, Field(le=timedelta(days=14))] = Field(
+    horizon: Annotated[Duration, at_most(14)] = Field(
         description="How far ahead of the decision a slot may begin, 14d at most."
     )
     slots: tuple[Slot, ...] = Field(min_length=1, description="The windows to choose from.")
@@ -382,8 +376,7 @@ class RewardEvent(Part):
     @model_validator(mode="after")
     def _one_value(self) -> RewardEvent:
         if (self.value is None) == (self.value_from is None):
-            message = "give either value or value_from"
-            raise ValueError(message)
+            raise ValueError("give either value or value_from")
         if (self.cap is None) != (self.value_from is None):
             message = (
                 "value_from needs a cap: the largest size that counts" if self.value_from else "cap is for value_from"
@@ -400,7 +393,7 @@ class RewardEvent(Part):
 class Reward(Part):
     """The number that is learned, made of the events after a decision."""
 
-    lateness: Annotated[Duration, Field(ge=timedelta(0), le=timedelta(days=366))] = Field(
+    lateness: Annotated[Duration, at_most(366, or_empty=True)] = Field(
         default=timedelta(hours=24), description="How long after its window an event that arrives late is waited for."
     )
     default: Number = Field(default=0.0, description="The reward where no event counted.")
@@ -427,7 +420,7 @@ class CampaignFile(Part):
     """One campaign: the whole file."""
 
     version: Literal[1] = Field(description="The version of this file format.")
-    campaign: CampaignSettings = Field(description="What the campaign is, and when it acts.")
+    campaign: CampaignSettings = Field(description="Its name, its purpose, and when it acts.")
     audience: Rule | None = Field(default=None, description="Who may enter; none: every customer.")
     groups: Groups = Field(default=Groups(), description="How customers are divided; the rest is treatment.")
     features: tuple[Feature, ...] = Field(default=(), description="What the policy may know when it chooses.")

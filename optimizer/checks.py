@@ -114,7 +114,9 @@ def _names(document: Document, keys: Keys, field: str) -> Iterator[tuple[Keys, s
 
 
 def _ids(document: Document, keys: Keys) -> list[str]:
-    return [name for _, name in _names(document, keys, "id")]
+    """The ids of a list's items; an item that is only a text was meant as an id."""
+    found = (item.get("id") if isinstance(item, dict) else item for _, item in _items(document, keys))
+    return [name for name in found if isinstance(name, str)]
 
 
 def _parsed(adapter: TypeAdapter[_T], value: object) -> _T | None:

@@ -25,8 +25,7 @@ class Clock(Protocol):
 def to_us(instant: datetime) -> int:
     """Microseconds since the epoch, exactly. Raises `ValueError` for a naive `datetime`."""
     if instant.tzinfo is None:
-        message = f"{instant.isoformat()} has no timezone; instants are aware"
-        raise ValueError(message)
+        raise ValueError(f"{instant.isoformat()} has no timezone; instants are aware")
     return (instant - _EPOCH) // _MICROSECOND
 
 

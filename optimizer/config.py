@@ -142,11 +142,12 @@ def _wrong_value(error: ErrorDetails) -> str:
         case "tuple_type":
             return f"expected a list, got {_show(given)}"
         case _:
-            return f"{error['msg'].replace('Input should be', 'should be')}, got {_show(given)}"
+            return f"{error['msg'].replace('Input should', 'should')}, got {_show(given)}"
 
 
 def _not_among(given: object, choices: list[str]) -> str:
-    return f"got {_show(given)}; allowed: {', '.join(choices)}{did_you_mean(str(given), choices)}"
+    hint = did_you_mean(given, choices) if isinstance(given, str) else ""
+    return f"got {_show(given)}; allowed: {', '.join(choices)}{hint}"
 
 
 def _keys(document: Document, loc: tuple[str | int, ...]) -> Keys:

@@ -48,8 +48,7 @@ class Reason(StrEnum):
         Raises `ValueError` for `ALLOWED` and for numbers that stand for nothing.
         """
         if not 1 <= code <= len(_REASONS):
-            message = f"no reason has the code {code}; codes are 1 to {len(_REASONS)}"
-            raise ValueError(message)
+            raise ValueError(f"no reason has the code {code}; codes are 1 to {len(_REASONS)}")
         return _REASONS[code - 1]
 
 

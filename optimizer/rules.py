@@ -36,8 +36,7 @@ def as_scalar(value: object) -> Scalar:
         return value
     if isinstance(value, int | float) and math.isfinite(value):
         return float(value)
-    message = "expected a text, a finite number, true or false"
-    raise ValueError(message)
+    raise ValueError("expected a text, a finite number, true or false")
 
 
 def _as_operand(value: object) -> Scalar | tuple[Scalar, ...] | None:
@@ -73,17 +72,13 @@ class Comparison(Part):
     def _value_suits_operator(self) -> Comparison:
         if self.op in PRESENCE_OPERATORS:
             if self.value is not None:
-                message = f"{self.op} takes no value"
-                raise ValueError(message)
+                raise ValueError(f"{self.op} takes no value")
         elif self.value is None:
-            message = f"{self.op} needs a value"
-            raise ValueError(message)
+            raise ValueError(f"{self.op} needs a value")
         elif (self.op in LIST_OPERATORS) != isinstance(self.value, tuple):
-            message = f"{self.op} needs {'a list' if self.op in LIST_OPERATORS else 'a single value'}"
-            raise ValueError(message)
+            raise ValueError(f"{self.op} needs {'a list' if self.op in LIST_OPERATORS else 'a single value'}")
         elif self.value == ():
-            message = f"{self.op} needs at least one value in its list"
-            raise ValueError(message)
+            raise ValueError(f"{self.op} needs at least one value in its list")
         return self
 
 

@@ -39,14 +39,12 @@ def _parse_duration(value: object) -> object:
             return value
     elif isinstance(value, timedelta):
         return value
-    message = f"expected a duration such as 90s, 15m, 48h, 7d, 2w or (ISO 8601) PT48H, got {value!r}"
-    raise ValueError(message)
+    raise ValueError(f"expected a duration such as 90s, 15m, 48h, 7d, 2w or (ISO 8601) PT48H, got {value!r}")
 
 
 def _whole_seconds(value: timedelta) -> timedelta:
     if value.microseconds:
-        message = "expected whole seconds"
-        raise ValueError(message)
+        raise ValueError("expected whole seconds")
     return value
 
 
@@ -59,25 +57,33 @@ def _parse_time(value: object) -> time:
         return value
     if isinstance(value, str) and re.fullmatch(r"([01]\d|2[0-3]):[0-5]\d", value):
         return time.fromisoformat(value)
-    message = f'expected a time of day from "00:00" to "23:59", got {value!r}'
-    raise ValueError(message)
+    raise ValueError(f'expected a time of day from "00:00" to "23:59", got {value!r}')
 
 
 def _only_text_or(kind: type) -> BeforeValidator:
     def check(value: object) -> object:
         if isinstance(value, str | kind):
             return value
-        message = f"expected an ISO 8601 {'instant' if kind is datetime else 'date'}, got {value!r}"
-        raise ValueError(message)
+        raise ValueError(f"expected an ISO 8601 {'instant' if kind is datetime else 'date'}, got {value!r}")
 
     return BeforeValidator(check)
 
 
 def _check_zone(name: str) -> str:
     if name not in available_timezones():
-        message = f"{name!r} is not an IANA time zone such as America/Mexico_City"
-        raise ValueError(message)
+        raise ValueError(f"{name!r} is not an IANA time zone such as America/Mexico_City")
     return name
+
+
+def at_most(days: int, *, or_empty: bool = False) -> AfterValidator:
+    """Limits a duration to so many days, and, unless `or_empty`, to more than nothing."""
+
+    def check(value: timedelta) -> timedelta:
+        if timedelta(0) < value <= timedelta(days=days) or (or_empty and not value):
+            return value
+        raise ValueError(f"expected a duration {'from' if or_empty else 'longer than'} 0s, {days}d at most")
+
+    return AfterValidator(check)
 
 
 _DURATION_SCHEMA: Final = WithJsonSchema(
@@ -92,7 +98,7 @@ Duration: TypeAlias = Annotated[
 ]
 """A length of time: `90s`, `15m`, `48h`, `7d`, `2w`, or ISO 8601."""
 
-Span: TypeAlias = Annotated[Duration, Field(gt=timedelta(0), le=timedelta(days=366))]
+Span: TypeAlias = Annotated[Duration, at_most(366)]
 """A duration that is not empty, of a year at most."""
 
 TimeOfDay: TypeAlias = Annotated[
