@@ -8,7 +8,7 @@ ineligible_arm, then max_touches. `no_send` is removed only with the whole audie
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -148,9 +148,11 @@ class Decider:
             np.empty((n, k), np.float32) if details and scorer else None,
         )
 
+        policies = self.policies(batch, scorer.snapshot if scorer else None)
+
         def chunk(start: int) -> None:
             end = min(start + CHUNK, n)
-            self._chunk(batch.rows(start, end) if (start, end) != (0, n) else batch, scorer, out, start)
+            self._chunk(batch.rows(start, end) if (start, end) != (0, n) else batch, scorer, policies, out, start)
 
         workers = workers or os.cpu_count() or 1
         if n <= CHUNK or workers == 1:
@@ -161,11 +163,17 @@ class Decider:
                 list(pool.map(chunk, range(0, n, CHUNK)))
         return out
 
-    def _chunk(self, batch: Batch, scorer: Scorer | None, out: Choices, start: int) -> None:
+    def policies(self, batch: Batch, snapshot: Snapshot | None) -> dict[int, Exploration]:
+        """The policy of each group in the batch, by the group's code."""
+        return {code: self.exploration(GROUPS[code], snapshot) for code in np.unique(batch.groups).tolist()}
+
+    def _chunk(
+        self, batch: Batch, scorer: Scorer | None, policies: Mapping[int, Exploration], out: Choices, start: int
+    ) -> None:
         rows = slice(start, start + len(batch))
         removed = self.removed(batch)
         scores = self.scores(batch, scorer) if scorer else None
-        arm, propensity, reason = self.draw(batch, removed, scores, scorer.snapshot if scorer else None)
+        arm, propensity, reason = self.draw(batch, removed, scores, policies)
         out.arm[rows], out.propensity[rows], out.reason[rows] = arm, propensity, reason
         if out.removed is not None:
             out.removed[rows] = removed
@@ -211,17 +219,20 @@ class Decider:
         return scores
 
     def draw(
-        self, batch: Batch, removed: NDArray[np.uint8], scores: NDArray[np.float32] | None, snapshot: Snapshot | None
+        self,
+        batch: Batch,
+        removed: NDArray[np.uint8],
+        scores: NDArray[np.float32] | None,
+        policies: Mapping[int, Exploration],
     ) -> tuple[NDArray[np.intp], NDArray[np.float64], NDArray[np.uint8]]:
-        """Arm, propensity and reason of each customer (see `Choices`), from the candidates and their scores."""
+        """Arm, propensity and reason of each customer (see `Choices`), from the candidates, their scores and each group's policy."""
         allowed = removed == ALLOWED
         u = uniforms(self._key, batch.words)
         arm = np.full(len(batch), -1, np.intp)
         propensity = np.full(len(batch), np.nan)
-        for code in np.unique(batch.groups):
+        for code, exploration in policies.items():
             rows = np.flatnonzero(batch.groups == code)
             whole = len(rows) == len(batch)
-            exploration = self.exploration(GROUPS[code], snapshot)
             if exploration.kind == "fixed" and exploration.arm < 0:
                 continue
             mine = allowed if whole else allowed[rows]

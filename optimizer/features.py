@@ -86,6 +86,7 @@ class FeatureSpace:
 
     Attributes:
         numbers, categories: the features by kind, in the campaign's order.
+        catalog: the arms; of an earlier version of the campaign where the trainer reads its decisions.
         columns: the scorer's dense columns: values first, then indicators.
         terms: the categorical context terms.
         arm_spaces: namespace of each arm term.
@@ -95,7 +96,8 @@ class FeatureSpace:
     def __init__(self, campaign: CampaignFile, catalog: Catalog) -> None:
         self.numbers = tuple(f for f in campaign.features if f.type == "number")
         self.categories = tuple(f for f in campaign.features if f.type != "number")
-        self._catalog = catalog
+        self.catalog = catalog
+        self._arm_texts: dict[tuple[int, tuple[str, int] | None], str] = {}
         dimensions = campaign.catalog.dimensions
         single, products, arm_terms = _crosses(campaign, dimensions)
         self.arm_spaces = dict(zip(arm_terms, ascii_lowercase, strict=False))
@@ -213,21 +215,33 @@ class FeatureSpace:
             for name, value in self._term_features(term, arm, variant)
         ]
 
+    def arm_text(self, arm: int, variant: tuple[str, int] | None) -> str:
+        """The arm's part of an example in Vowpal Wabbit's text format."""
+        key = (arm, variant)
+        if key not in self._arm_texts:
+            parts: dict[str, str] = {}
+            for space, name, value in self.arm_features(arm, variant):
+                parts[space] = parts.get(space, "") + (f" {name}" if value == 1.0 else f" {name}:{value:.9g}")
+            self._arm_texts[key] = "".join(f" |{space}{text}" for space, text in parts.items())
+        return self._arm_texts[key]
+
     def _term_features(self, term: ArmTerm, arm: int, variant: tuple[str, int] | None) -> list[tuple[str, float]]:
-        chosen = self._catalog.arms[arm]
+        chosen = self.catalog.arms[arm]
         ids = {"message": chosen.message, "channel": chosen.channel, "timing": chosen.slot}
         if chosen.message is None:
             return [("message=no_send", 1.0)] if term == ("message",) else []
+        if any(ids[d] is None for d in term):
+            return []  # an arm of an earlier version, whose catalog did not have this dimension
         if len(term) > 1:
             return [("^".join(term) + "=" + "^".join(str(ids[d]) for d in term), 1.0)]
         features = [(f"{term[0]}={ids[term[0]]}", 1.0)]
         if term == ("message",):
-            message = self._catalog.messages[self._catalog.message_of[arm]]
+            message = self.catalog.messages[self.catalog.message_of[arm]]
             features += [_attribute(f"message.{k}", v) for k, v in message.attributes.items()]
             if message.offer:
                 features += [_attribute("offer", message.offer.id), _attribute("offer.type", message.offer.type)]
         if term == ("timing",) and variant is not None:
-            slot = self._catalog.slots[self._catalog.slot_of[arm]]
+            slot = self.catalog.slots[self.catalog.slot_of[arm]]
             weekday, days_ahead = variant
             features += [(f"hour={slot.start.hour}h", 1.0), (f"weekday={weekday}", 1.0), (f"days_ahead={days_ahead}d", 1.0)]
         return features

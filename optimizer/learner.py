@@ -34,22 +34,41 @@ class Lessons:
     """n matured decisions in learning order.
 
     Attributes:
-        encoded: their features.
-        arms: (n,) index of the arm drawn.
-        channels: (n,) index of its channel, -1 without.
-        variants: weekday and days ahead of its slot, None without.
+        numbers: (n, D) float64 raw numbers as the arm drawn sees them, NaN where missing.
+        unseen: (n, D) True where the arm sees neither the number nor that it is missing.
+        levels: for each categorical feature the n values.
+        arms: (n,) the text of the arm drawn, from `FeatureSpace.arm_text`.
         rewards: (n,) float64, in units of the reward's scale.
         propensities: (n,) float64, with which the arm was drawn.
         candidates: (n,) number of arms that were allowed.
     """
 
-    encoded: Encoded
-    arms: NDArray[np.intp]
-    channels: NDArray[np.intp]
-    variants: Sequence[tuple[str, int] | None]
+    numbers: NDArray[np.float64]
+    unseen: NDArray[np.bool_]
+    levels: tuple[Sequence[Level], ...]
+    arms: Sequence[str]
     rewards: NDArray[np.float64]
     propensities: NDArray[np.float64]
     candidates: NDArray[np.intp]
+
+    @classmethod
+    def of(  # noqa: PLR0913 - the columns of a log
+        cls,
+        space: FeatureSpace,
+        encoded: Encoded,
+        arms: NDArray[np.intp],
+        variants: Sequence[tuple[str, int] | None],
+        *,
+        rewards: NDArray[np.float64],
+        propensities: NDArray[np.float64],
+        candidates: NDArray[np.intp],
+    ) -> Lessons:
+        """Lessons from encoded features and the index of the arm drawn (n,), whose slot had this weekday and days ahead."""
+        channels = space.catalog.channel_of[arms]
+        texts = [space.arm_text(arm, variant) for arm, variant in zip(arms.tolist(), variants, strict=True)]
+        return cls(
+            space.chosen(encoded, channels), space.unseen(channels), encoded.levels, texts, rewards, propensities, candidates
+        )
 
     def __len__(self) -> int:
         return len(self.arms)
@@ -135,8 +154,8 @@ class Learner:
 
     def learn(self, lessons: Lessons) -> None:
         """Learn every decision once, in order. Learning a then b leaves the same state as learning both at once."""
-        standardised = self.standardiser.learn(self._space.chosen(lessons.encoded, lessons.channels))
-        standardised[self._space.unseen(lessons.channels)] = 0.0
+        standardised = self.standardiser.learn(lessons.numbers)
+        standardised[lessons.unseen] = 0.0
         plain, paired = self._texts.examples(lessons, standardised)
         rows = zip(
             plain,
@@ -224,18 +243,16 @@ class _Texts:
     def __init__(self, space: FeatureSpace) -> None:
         self._space = space
         self.levels = [_LevelTexts(space, term) for term in space.terms]
-        self._arms: dict[tuple[int, tuple[str, int] | None], str] = {}
 
     def examples(self, lessons: Lessons, standardised: NDArray[np.float32]) -> tuple[list[str], list[str]]:
         """The example of each decision without and with the namespaces of the pairs."""
         parts: dict[str, list[list[str]]] = {}
         self._numbers(lessons, standardised, parts)
         for known in self.levels:
-            columns = [lessons.encoded.levels[i] for i in known.term.features]
+            columns = [lessons.levels[i] for i in known.term.features]
             values = columns[0] if len(columns) == 1 else zip(*columns, strict=True)
             parts.setdefault(known.term.space, []).append([known.get(v) for v in values])
-        arms = [self._arm(a, v) for a, v in zip(lessons.arms.tolist(), lessons.variants, strict=True)]
-        plain, paired = [arms], [arms]
+        plain, paired = [lessons.arms], [lessons.arms]
         for space, texts in sorted(parts.items()):
             joined = [f" |{space}" + "".join(row) for row in zip(*texts, strict=True)]
             paired.append(joined)
@@ -256,15 +273,6 @@ class _Texts:
             form = "".join(f" {text}:%.9g" for text in names.values())
             parts.setdefault(space, []).append([form % tuple(row) for row in standardised[:, list(names)].tolist()])
         if flags:
-            missing = np.isnan(self._space.chosen(lessons.encoded, lessons.channels)) & ~self._space.unseen(lessons.channels)
+            missing = np.isnan(lessons.numbers) & ~lessons.unseen
             for number, (space, text) in flags.items():
                 parts[space].append([f" {text}" if m else "" for m in missing[:, number].tolist()])
-
-    def _arm(self, arm: int, variant: tuple[str, int] | None) -> str:
-        key = (arm, variant)
-        if key not in self._arms:
-            parts: dict[str, str] = {}
-            for space, name, value in self._space.arm_features(arm, variant):
-                parts[space] = parts.get(space, "") + (f" {name}" if value == 1.0 else f" {name}:{value:.9g}")
-            self._arms[key] = "".join(f" |{space}{text}" for space, text in parts.items())
-        return self._arms[key]

@@ -181,3 +181,16 @@ def _select_in(
 ) -> Iterable[Any]:
     narrowed = query.where(decisions.c.tenant == tenant, *conditions)
     return select_in(connection, values, lambda chunk: narrowed.where(decisions.columns[column].in_(chunk)))
+
+
+def decisions_since(
+    connection: Connection, tenant: str, campaign_id: str, after_id: str, limit: int
+) -> list[DecisionRow]:
+    """The next decisions of a campaign, whole, in the order in which they were made; after that id ('' to begin with)."""
+    query = (
+        _ALL.where(decisions.c.tenant == tenant, decisions.c.campaign_id == campaign_id)
+        .where(decisions.c.decision_id > after_id)
+        .order_by(decisions.c.decision_id)
+        .limit(limit)
+    )
+    return [DecisionRow._make(row) for row in connection.execute(query)]

@@ -110,3 +110,14 @@ def group_rewards(connection: Connection, tenant: str, campaign_id: str, since_u
         .order_by(decisions.c.group_name)
     )
     return [GroupReward._make(row) for row in connection.execute(query)]
+
+
+def count_left_out(connection: Connection, tenant: str, campaign_id: str) -> int:
+    """How many closed decisions of the learning groups drew an arm and are not learned from, whatever the cause."""
+    query = (
+        select(func.count())
+        .select_from(rewards.join(decisions, _SAME))
+        .where(rewards.c.tenant == tenant, rewards.c.campaign_id == campaign_id, ~rewards.c.learn)
+        .where(decisions.c.group_name.in_(["treatment", "random_control"]), decisions.c.arm.is_not(None))
+    )
+    return connection.execute(query).scalar_one()

@@ -1,0 +1,185 @@
+"""Closing: once a decision is mature, its reward is computed from the logs and stored. Any process may do it, at any time, with the same result."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
+
+import orjson
+from sqlalchemy import Connection
+
+from optimizer.decisions import TOUCH_LIFETIME_US
+from optimizer.groups import Group
+from optimizer.recording import SENT_EVENTS
+from optimizer.rewards import DecisionFacts, EventFacts, JoinedReward, join
+from optimizer.runtime import Runtime
+from optimizer.store import campaigns, decisions, events, rewards, touches
+from optimizer.store.rows import DecisionHead, EventRow, RewardRow
+from optimizer.versions import Versions
+
+SETTLE_US = 2_000_000
+"""Closing stays this far behind the clock, so that what was received before is committed."""
+
+PAGE = 5_000
+_LEARNED = frozenset({Group.TREATMENT.value, Group.RANDOM_CONTROL.value})
+
+
+class Closing:
+    """Turns mature decisions into rewards, a page a transaction."""
+
+    def __init__(self, runtime: Runtime, versions: Versions) -> None:
+        self._runtime = runtime
+        self._versions = versions
+
+    def close_due(self) -> int:
+        """Close every decision that has matured; how many."""
+        store, tenant = self._runtime.store, self._runtime.tenant
+        until_us = self._runtime.now_us() - SETTLE_US
+        closed = 0
+        for campaign in store.read(self._versions.all):
+            while True:
+                due_us = store.read(partial(decisions.next_mature_us, tenant=tenant, campaign_id=campaign.campaign_id))
+                if due_us is None or due_us > until_us:
+                    break
+                closed += store.write(partial(self._close_page, campaign_id=campaign.campaign_id, until_us=until_us))
+        return closed
+
+    def _close_page(self, connection: Connection, campaign_id: str, until_us: int) -> int:
+        tenant, now_us = self._runtime.tenant, self._runtime.now_us()
+        heads = decisions.due_closes(connection, tenant, campaign_id, until_us, PAGE)
+        joined = self.join(connection, heads)
+        left_out = decisions.void_causes(connection, tenant, [head.decision_id for head in heads])
+        left_out |= self._paused(connection, campaign_id, heads)
+        rows = [
+            RewardRow(
+                tenant,
+                head.campaign_id,
+                head.mature_us,
+                head.decision_id,
+                reward.reward,
+                head.group_name in _LEARNED and head.arm is not None and head.decision_id not in left_out,
+                parts_json(reward, left_out.get(head.decision_id)),
+                now_us,
+            )
+            for head, reward in zip(heads, joined, strict=True)
+        ]
+        rewards.insert_rewards(connection, rows)
+        return len(rows)
+
+    def _paused(self, connection: Connection, campaign_id: str, heads: Sequence[DecisionHead]) -> dict[str, str]:
+        """The decisions whose touch might have been due while the campaign was paused: whichever arm they drew, they are left out."""
+        changes = campaigns.changes_of(connection, self._runtime.tenant, campaign_id)
+        edges = [(change.change, change.at_us) for change in changes if change.change != "loaded"]
+        pauses = [
+            (at_us, edges[i + 1][1] if i + 1 < len(edges) else self._runtime.now_us())
+            for i, (change, at_us) in enumerate(edges)
+            if change == "paused"
+        ]
+        if not pauses:
+            return {}
+        out = {}
+        for head in heads:
+            spec = self._versions.get(connection, campaign_id, head.config_hash).rewards
+            waiting_until_us = head.decided_us + max(spec.horizon_us, TOUCH_LIFETIME_US)
+            if any(start_us < waiting_until_us and head.decided_us < end_us for start_us, end_us in pauses):
+                out[head.decision_id] = "campaign_paused"
+        return out
+
+    def join(self, connection: Connection, heads: Sequence[DecisionHead]) -> list[JoinedReward]:
+        """What these decisions have earned by what is logged now, in their order; all of one campaign."""
+        if not heads:
+            return []
+        tenant, campaign_id = self._runtime.tenant, heads[0].campaign_id
+        ids = [head.decision_id for head in heads]
+        by_request = {head.request_id: head.decision_id for head in heads if head.request_id is not None}
+        since_us, until_us = min(h.decided_us for h in heads), max(h.close_us for h in heads)
+        naming = events.events_naming_decisions(connection, tenant, ids)
+        naming += events.events_naming_requests(connection, tenant, campaign_id, by_request)
+        loose = events.events_of_subjects(
+            connection, tenant, (head.subject_id for head in heads), since_us=since_us, until_us=until_us
+        )
+        siblings = self._siblings(connection, heads, loose, since_us, until_us)
+        facts = self._facts(connection, [*heads, *siblings], naming, by_request)
+        seen = [_event(row, by_request.get(row.request_id or "", row.decision_id)) for row in (*naming, *loose)]
+        return join(facts[: len(heads)], seen, facts[len(heads) :])
+
+    def _siblings(
+        self,
+        connection: Connection,
+        heads: Sequence[DecisionHead],
+        loose: Iterable[EventRow],
+        since_us: int,
+        until_us: int,
+    ) -> list[DecisionHead]:
+        """The other decisions of the subjects with events, which may own them."""
+        subject_ids = {row.subject_id for row in loose if row.subject_id is not None}
+        own = {head.decision_id for head in heads}
+        longest_us = max(head.close_us - head.decided_us for head in heads)
+        found = decisions.heads_of_subjects(
+            connection,
+            self._runtime.tenant,
+            sorted(subject_ids),
+            since_us=since_us - longest_us,
+            until_us=until_us,
+            campaign_id=heads[0].campaign_id,
+        )
+        return [head for head in found if head.decision_id not in own]
+
+    def _facts(
+        self,
+        connection: Connection,
+        heads: Sequence[DecisionHead],
+        naming: Iterable[EventRow],
+        by_request: Mapping[str, str],
+    ) -> list[DecisionFacts]:
+        sending = [head.decision_id for head in heads if head.send_us is not None]
+        known = touches.touches_by_ids(connection, self._runtime.tenant, sending)
+        told: dict[str, int] = {}
+        for row in naming:
+            if row.name in SENT_EVENTS:
+                decision_id = row.decision_id or by_request.get(row.request_id or "", "")
+                told[decision_id] = min(row.received_us, told.get(decision_id, row.received_us))
+        facts = []
+        for head in heads:
+            version = self._versions.get(connection, head.campaign_id, head.config_hash)
+            arm = version.catalog.arms[version.catalog.index[head.arm]] if head.arm is not None else None
+            touch = known.get(head.decision_id)
+            sent_us = touch.sent_us if touch else None
+            facts.append(
+                DecisionFacts(
+                    head.decision_id,
+                    head.campaign_id,
+                    head.subject_id,
+                    head.decided_us,
+                    version.rewards,
+                    arm.message if arm else None,
+                    arm.channel if arm else None,
+                    head.send_us,
+                    sent_us,
+                    told.get(head.decision_id) if touch and touch.dispatch == "caller" else None,
+                )
+            )
+        return facts
+
+
+def _event(row: EventRow, decision_id: str | None) -> EventFacts:
+    return EventFacts(
+        row.event_id,
+        row.name,
+        row.occurred_us,
+        row.received_us,
+        row.decision_id or decision_id,
+        row.campaign_id,
+        row.subject_id,
+        orjson.loads(row.fields),
+    )
+
+
+def parts_json(reward: JoinedReward, left_out: str | None) -> str:
+    """How a reward came about and why it is left out of learning (None: it is not), as it is stored and shown."""
+    parts = [
+        {"event_id": p.event_id, "name": p.name, "standing": p.standing, "value": p.value, "note": p.note}
+        for p in reward.parts
+    ]
+    costs = {"touch_cost": reward.touch_cost, "use_cost": reward.use_cost}
+    return orjson.dumps({"gross": reward.gross, **costs, "left_out": left_out, "parts": parts}).decode()

@@ -1,0 +1,329 @@
+"""From requests and audiences to logged decisions: facts are gathered, the decider decides, rows are written, in one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from hashlib import sha256
+from typing import Any
+
+import numpy as np
+import orjson
+from sqlalchemy import Connection
+
+from optimizer import history
+from optimizer.catalog import Arm
+from optimizer.clock import from_us
+from optimizer.decider import Batch, Choices
+from optimizer.errors import Conflict, InvalidInput, OptimizerError
+from optimizer.facts import ZONES, batch_of, context_of, history_of
+from optimizer.groups import GROUPS, Group, assign
+from optimizer.reasons import ALLOWED, Reason
+from optimizer.runtime import Runtime
+from optimizer.serving import Served, Serving
+from optimizer.store import customers, decisions, events, ledgers, touches
+from optimizer.store.rows import CustomerRow, DecisionRow, EventRow, TouchRow
+from optimizer.versions import Version, Versions
+
+TOUCH_LIFETIME_US = 24 * history.HOUR_US
+"""How long a touch without a timing slot waits to be sent or shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionRequest:
+    """A caller's question: what to do for this customer now.
+
+    Attributes:
+        campaign_id, customer_id: whom to decide for.
+        request_id: the caller's own id of the question, unique in the campaign; a repeat gets the stored answer.
+        attributes: declared attributes that win over those in the customer table.
+        timezone: IANA zone that wins over the customer's.
+    """
+
+    campaign_id: str
+    customer_id: str
+    request_id: str
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+    timezone: str | None = None
+
+    @property
+    def body_hash(self) -> str:
+        """What tells a repeat from another question under the same id."""
+        body = [self.customer_id, dict(self.attributes), self.timezone]
+        return sha256(orjson.dumps(body, option=orjson.OPT_SORT_KEYS)).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """An answer, as it is logged."""
+
+    decision_id: str
+    campaign_id: str
+    customer_id: str
+    request_id: str | None
+    occasion: str | None
+    group: Group
+    arm: Arm | None
+    reason: Reason | None
+    propensity: float | None
+    decided_at: datetime
+    send_at: datetime | None
+    expires_at: datetime | None
+    config_hash: str
+    snapshot_id: str | None
+    replayed: bool = False
+
+    @classmethod
+    def of(cls, row: DecisionRow, arm: Arm | None, customer_id: str, *, replayed: bool) -> Decision:
+        """The answer that a row of the log stands for."""
+        return cls(
+            row.decision_id,
+            row.campaign_id,
+            customer_id,
+            row.request_id,
+            row.occasion,
+            Group(row.group_name),
+            arm,
+            Reason(row.reason) if row.reason else None,
+            row.propensity,
+            from_us(row.decided_us),
+            None if row.send_us is None else from_us(row.send_us),
+            None if row.expires_us is None else from_us(row.expires_us),
+            row.config_hash,
+            row.snapshot_id,
+            replayed,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """One customer to decide for, with the facts merged.
+
+    Attributes:
+        context: what is logged with the decision, see `optimizer.facts.context_of`.
+    """
+
+    customer_id: str
+    subject_id: str
+    context: Mapping[str, Any]
+    request_id: str | None = None
+    request_hash: str | None = None
+    occasion: str | None = None
+
+
+class Decisions:
+    """Makes decisions inside the writer's transactions.
+
+    Args:
+        runtime, versions, serving: the parts of the service.
+        on_parked: takes the parked events of decisions that have just appeared.
+    """
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        versions: Versions,
+        serving: Serving,
+        on_parked: Callable[[Connection, Sequence[EventRow]], None],
+    ) -> None:
+        self._runtime = runtime
+        self._versions = versions
+        self._serving = serving
+        self._on_parked = on_parked
+
+    def answer(self, connection: Connection, requests: Sequence[DecisionRequest]) -> list[Decision | OptimizerError]:
+        """Decide each request, or say why not, in order; of one customer or one request id the later sees the earlier."""
+        answers: dict[int, Decision | OptimizerError] = {}
+        waiting = list(enumerate(requests))
+        while waiting:
+            wave, later, taken = [], [], set()
+            for place, request in waiting:
+                keys = {(request.campaign_id, 0, request.customer_id), (request.campaign_id, 1, request.request_id)}
+                (later if keys & taken else wave).append((place, request))
+                taken |= keys
+            for campaign_id in dict.fromkeys(request.campaign_id for _, request in wave):
+                mine = [(place, request) for place, request in wave if request.campaign_id == campaign_id]
+                answers.update(self._answer_campaign(connection, campaign_id, mine))
+            waiting = later
+        return [answers[place] for place in range(len(requests))]
+
+    def _answer_campaign(
+        self, connection: Connection, campaign_id: str, requests: Sequence[tuple[int, DecisionRequest]]
+    ) -> dict[int, Decision | OptimizerError]:
+        tenant = self._runtime.tenant
+        try:
+            version = self._versions.current(connection, campaign_id)
+        except OptimizerError as error:
+            return dict.fromkeys((place for place, _ in requests), error)
+        answers: dict[int, Decision | OptimizerError] = {}
+        known = decisions.decisions_by_requests(connection, tenant, campaign_id, [r.request_id for _, r in requests])
+        subjects: list[tuple[int, Subject]] = []
+        table = customers.customers_by_ids(connection, tenant, [r.customer_id for _, r in requests])
+        strangers = [r.customer_id for _, r in requests if r.customer_id not in table]
+        if strangers:
+            now_us = self._runtime.now_us()
+            customers.ensure_subjects(connection, tenant, strangers, now_us, self._runtime.ids.uuid4)
+            table |= customers.customers_by_ids(connection, tenant, strangers)
+        for place, request in requests:
+            try:
+                stored = known.get(request.request_id)
+                if stored is not None:
+                    answers[place] = self._replay(connection, request, stored)
+                else:
+                    subjects.append((place, self._subject(version, table[request.customer_id], request)))
+            except OptimizerError as error:
+                answers[place] = error
+        rows = self.decide(connection, version, [subject for _, subject in subjects])
+        for (place, subject), row in zip(subjects, rows, strict=True):
+            arm = version.catalog.arms[version.catalog.index[row.arm]] if row.arm is not None else None
+            answers[place] = Decision.of(row, arm, subject.customer_id, replayed=False)
+        return answers
+
+    def _replay(self, connection: Connection, request: DecisionRequest, stored: DecisionRow) -> Decision:
+        if stored.request_hash != request.body_hash:
+            raise Conflict(
+                f"request_id {request.request_id!r} of campaign {request.campaign_id!r} was used for another question: "
+                "repeat that one as it was, or take a new request_id"
+            )
+        version = self._versions.get(connection, stored.campaign_id, stored.config_hash)
+        arm = version.catalog.arms[version.catalog.index[stored.arm]] if stored.arm is not None else None
+        return Decision.of(stored, arm, request.customer_id, replayed=True)
+
+    def _subject(self, version: Version, row: CustomerRow, request: DecisionRequest) -> Subject:
+        clean, problems = self._runtime.attributes.validate_row(request.attributes)
+        if problems:
+            raise InvalidInput("; ".join(f"attributes.{p.field}: {p.message}" for p in problems))
+        if request.timezone is not None and request.timezone not in ZONES:
+            raise InvalidInput(f"timezone: {request.timezone!r} is not an IANA time zone such as America/Mexico_City")
+        context = context_of(version, row, clean, request.timezone)
+        return Subject(request.customer_id, row.subject_id, context, request.request_id, request.body_hash)
+
+    def decide(self, connection: Connection, version: Version, subjects: Sequence[Subject]) -> list[DecisionRow]:
+        """Decide for these customers, each at most once here, and write decisions, planned touches and ledgers."""
+        if not subjects:
+            return []
+        runtime = self._runtime
+        now_us = runtime.now_us()
+        state = self._versions.row(connection, version.campaign.id).state
+        served = self._serving.scorer(version)
+        ids = runtime.ids.uuid7s(now_us, len(subjects))
+        stored = ledgers.ledgers_by_subjects(connection, runtime.tenant, [s.subject_id for s in subjects])
+        books = [history.loads(stored.get(s.subject_id)) for s in subjects]
+        contexts = [s.context for s in subjects]
+        histories = history_of(books, version, now_us)
+        settings = version.campaign.groups
+        groups = assign([s.customer_id for s in subjects], settings, settings.salt)
+        batch = batch_of(version, now_us, ids, groups, contexts, histories)
+        if state != "active" or not version.runs_at(from_us(now_us)):
+            served, choices = None, nothing(batch, len(version.catalog), Reason.CAMPAIGN_NOT_ACTIVE)
+        else:
+            choices = version.decider.decide(batch, served.scorer if served else None)
+        rows = _rows(runtime.tenant, version, subjects, ids, batch, choices, served, histories, now_us)
+        decisions.insert_decisions(connection, rows)
+        self._plan_touches(connection, version, rows, books)
+        found = events.take_parked(connection, runtime.tenant, rows)
+        if found:
+            self._on_parked(connection, found)
+        return rows
+
+    def _plan_touches(
+        self, connection: Connection, version: Version, rows: Sequence[DecisionRow], books: Sequence[history.Ledger]
+    ) -> None:
+        tenant = self._runtime.tenant
+        planned, bodies = [], {}
+        for row, book in zip(rows, books, strict=True):
+            if row.send_us is None or row.expires_us is None or row.arm is None:
+                continue
+            arm = version.catalog.arms[version.catalog.index[row.arm]]
+            channel = version.catalog.channel_of[version.catalog.index[row.arm]]
+            dispatch = version.catalog.channels[channel].dispatch if channel >= 0 else "caller"
+            planned.append(
+                TouchRow(
+                    tenant,
+                    row.decision_id,
+                    row.campaign_id,
+                    row.subject_id,
+                    arm.message or "",
+                    arm.channel,
+                    dispatch,
+                    "planned",
+                    0,
+                    row.send_us,
+                    row.expires_us,
+                )
+            )
+            bodies[row.subject_id] = history.dumps(history.planned(book, row.campaign_id))
+        if planned:
+            touches.insert_touches(connection, planned, rows[0].decided_us)
+            ledgers.put_ledgers(connection, tenant, bodies)
+
+
+def nothing(batch: Batch, k: int, reason: Reason) -> Choices:
+    """No arm for anybody, all K removed for the same reason."""
+    n = len(batch)
+    code = reason.code
+    return Choices(
+        np.full(n, -1), np.full(n, np.nan), np.full(n, code, np.uint8), np.full((n, k), code, np.uint8), scores=None
+    )
+
+
+def _rows(  # noqa: PLR0913 - everything that a decision stores
+    tenant: str,
+    version: Version,
+    subjects: Sequence[Subject],
+    ids: Sequence[str],
+    batch: Batch,
+    choices: Choices,
+    served: Served | None,
+    histories: Sequence[Mapping[str, Any]],
+    now_us: int,
+) -> list[DecisionRow]:
+    campaign, catalog = version.campaign, version.catalog
+    policies = version.decider.policies(batch, served.scorer.snapshot if served else None)
+    written = {code: orjson.dumps(asdict(policy)).decode() for code, policy in policies.items()}
+    close_us, mature_us = version.rewards.close_us(now_us), version.rewards.mature_us(now_us)
+    removed = choices.removed
+    assert removed is not None  # noqa: S101 - details were asked for
+    allowed = removed == ALLOWED
+    masks = np.packbits(allowed, axis=1)
+    arms, reasons = choices.arm.tolist(), choices.reason.tolist()
+    propensities, groups, zones = choices.propensity.tolist(), batch.groups.tolist(), batch.schedule_of.tolist()
+    rows = []
+    for i, subject in enumerate(subjects):
+        arm = arms[i]
+        send_us, expires_us = None, None
+        if arm >= 0 and reasons[i] == ALLOWED:
+            slot = catalog.slot_of[arm]
+            window = batch.schedules[zones[i]].windows[slot] if slot >= 0 else None
+            send_us, expires_us = (window.send_us, window.end_us) if window else (now_us, now_us + TOUCH_LIFETIME_US)
+        scores = choices.scores
+        rows.append(
+            DecisionRow(
+                tenant=tenant,
+                decision_id=ids[i],
+                campaign_id=campaign.id,
+                config_hash=campaign.config_hash,
+                subject_id=subject.subject_id,
+                request_id=subject.request_id,
+                request_hash=subject.request_hash,
+                occasion=subject.occasion,
+                decided_us=now_us,
+                group_name=GROUPS[groups[i]].value,
+                arm=catalog.arms[arm].id if arm >= 0 else None,
+                reason=Reason.from_code(reasons[i]).value if reasons[i] else None,
+                propensity=propensities[i] if arm >= 0 else None,
+                send_us=send_us,
+                expires_us=expires_us,
+                close_us=close_us,
+                mature_us=mature_us,
+                snapshot_id=served.snapshot_id if served else None,
+                exploration=written[groups[i]],
+                context=orjson.dumps(subject.context, option=orjson.OPT_SORT_KEYS).decode(),
+                history=orjson.dumps(histories[i]).decode(),
+                candidates=masks[i].tobytes(),
+                removed=removed[i][~allowed[i]].tobytes(),
+                scores=b"" if scores is None else scores[i][allowed[i]].tobytes(),
+            )
+        )
+    return rows

@@ -1,0 +1,142 @@
+"""The outbox: touches whose time has come are leased, handed to the sender, and noted as sent; those past their window expire.
+
+`planned -> leased -> sending -> sent`: that a touch is being sent is on disk before the sender is called, so that a crash in between leaves it
+`sending`, and later `unknown`, never sent twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import structlog
+from sqlalchemy import Connection
+
+from optimizer import history
+from optimizer.clock import from_us
+from optimizer.dispatch.senders import Outgoing, Sender, addresses_of
+from optimizer.reasons import Reason
+from optimizer.recording import sent
+from optimizer.runtime import Runtime
+from optimizer.store import customers, decisions, ledgers, touches
+from optimizer.store.rows import TouchRow
+from optimizer.store.touches import TouchChange
+from optimizer.versions import Versions
+
+PAGE = 5_000
+LEASE_US = 60_000_000
+"""How long a touch may stay leased or sending before it is taken to be lost."""
+
+_log = structlog.get_logger()
+
+
+class Outbox:
+    """Carries touches out, a page at a time."""
+
+    def __init__(self, runtime: Runtime, versions: Versions, sender: Sender) -> None:
+        self._runtime = runtime
+        self._versions = versions
+        self._sender = sender
+
+    def dispatch_due(self) -> int:
+        """Expire what is too late, recover what was lost, send what is due; how many were sent."""
+        store = self._runtime.store
+        while store.write(self._expire) == PAGE:
+            pass
+        store.write(self._recover)
+        total = 0
+        while leased := store.write(self._lease):
+            outgoing = store.read(lambda connection, page=leased: self._outgoing(connection, page))  # type: ignore[misc]
+            try:
+                self._sender.send(outgoing)
+            except OSError as error:
+                _log.error("send_failed", touches=len(leased), error=repr(error))
+                store.write(lambda connection, page=leased: self._fail(connection, page))  # type: ignore[misc]
+                break
+            store.write(lambda connection, page=leased: self._sent(connection, page))  # type: ignore[misc]
+            total += len(leased)
+        return total
+
+    def cancel(self, connection: Connection, decision_ids: Sequence[str], reason: str) -> None:
+        """Take planned touches back."""
+        known = touches.touches_by_ids(connection, self._runtime.tenant, decision_ids)
+        self._end(connection, [touch for touch in known.values() if touch.state == "planned"], "cancelled", reason)
+
+    def _expire(self, connection: Connection) -> int:
+        overdue = touches.overdue_touches(connection, self._runtime.tenant, self._runtime.now_us(), PAGE)
+        self._end(connection, overdue, "expired", Reason.EXPIRED_LATE.value)
+        return len(overdue)
+
+    def _recover(self, connection: Connection) -> None:
+        """A lost lease is given back; what was being sent when its process ended is unknown and stays so."""
+        now_us = self._runtime.now_us()
+        lost = touches.lost_leases(connection, self._runtime.tenant, now_us, PAGE)
+        changes = [
+            TouchChange(touch.decision_id, "planned" if touch.state == "leased" else "unknown", now_us, "lease_lost")
+            for touch in lost
+        ]
+        touches.transition(connection, self._runtime.tenant, changes)
+
+    def _lease(self, connection: Connection) -> list[TouchRow]:
+        tenant, now_us = self._runtime.tenant, self._runtime.now_us()
+        paused = [row.campaign_id for row in self._versions.all(connection) if row.state != "active"]
+        due = touches.due_touches(connection, tenant, now_us, PAGE, paused=paused)
+        if due:
+            token, until_us = self._runtime.ids.uuid7(now_us), now_us + LEASE_US
+            changes = [
+                TouchChange(touch.decision_id, state, now_us, None, token, until_us)
+                for touch in due
+                for state in ("leased", "sending")
+            ]
+            touches.transition(connection, tenant, changes)
+        return due
+
+    def _outgoing(self, connection: Connection, page: Sequence[TouchRow]) -> list[Outgoing]:
+        tenant = self._runtime.tenant
+        people = customers.customers_by_subjects(connection, tenant, [touch.subject_id for touch in page])
+        heads = decisions.heads_by_ids(connection, tenant, [touch.decision_id for touch in page])
+        outgoing = []
+        for touch in page:
+            person, channel = people[touch.subject_id], touch.channel or ""
+            version = self._versions.get(connection, touch.campaign_id, heads[touch.decision_id].config_hash)
+            creative = version.creative(touch.message, channel)
+            outgoing.append(
+                Outgoing(
+                    touch.decision_id,
+                    touch.campaign_id,
+                    person.customer_id,
+                    addresses_of(person.addresses).get(channel),
+                    channel,
+                    touch.message,
+                    creative.template,
+                    creative.version,
+                    from_us(touch.send_us).isoformat(),
+                )
+            )
+        return outgoing
+
+    def _sent(self, connection: Connection, page: Sequence[TouchRow]) -> None:
+        tenant, now_us = self._runtime.tenant, self._runtime.now_us()
+        touches.transition(connection, tenant, [TouchChange(touch.decision_id, "sent", now_us) for touch in page])
+        stored = ledgers.ledgers_by_subjects(connection, tenant, [touch.subject_id for touch in page])
+        books = {subject_id: history.loads(body) for subject_id, body in stored.items()}
+        for touch in page:
+            books[touch.subject_id] = sent(books.get(touch.subject_id, history.EMPTY), touch, now_us)
+        ledgers.put_ledgers(connection, tenant, {subject_id: history.dumps(book) for subject_id, book in books.items()})
+
+    def _fail(self, connection: Connection, page: Sequence[TouchRow]) -> None:
+        """The sender raised: what it did with them cannot be known."""
+        now_us = self._runtime.now_us()
+        changes = [TouchChange(touch.decision_id, "unknown", now_us, "sender_failed") for touch in page]
+        touches.transition(connection, self._runtime.tenant, changes)
+
+    def _end(self, connection: Connection, page: Sequence[TouchRow], state: str, reason: str) -> None:
+        """Touches that will not be sent: they count no longer against the campaign's limit."""
+        if not page:
+            return
+        tenant, now_us = self._runtime.tenant, self._runtime.now_us()
+        touches.transition(connection, tenant, [TouchChange(touch.decision_id, state, now_us, reason) for touch in page])
+        stored = ledgers.ledgers_by_subjects(connection, tenant, [touch.subject_id for touch in page])
+        books = {subject_id: history.loads(body) for subject_id, body in stored.items()}
+        for touch in page:
+            books[touch.subject_id] = history.released(books.get(touch.subject_id, history.EMPTY), touch.campaign_id)
+        ledgers.put_ledgers(connection, tenant, {subject_id: history.dumps(book) for subject_id, book in books.items()})

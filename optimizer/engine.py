@@ -1,0 +1,265 @@
+"""The engine: store, decider, outbox, rewards and trainer composed. Everything outside the library calls this, the simulator too."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import TypeVar
+
+from sqlalchemy import Connection
+
+from optimizer.attributes import Attributes
+from optimizer.campaign import CampaignFile
+from optimizer.clock import Clock, SystemClock, from_us
+from optimizer.closing import SETTLE_US, Closing
+from optimizer.decisions import Decision, DecisionRequest, Decisions
+from optimizer.dispatch.outbox import Outbox
+from optimizer.dispatch.senders import FileSender, Sender
+from optimizer.errors import NotFound, OptimizerError
+from optimizer.ids import IdSource
+from optimizer.recording import EventIn, Receipt, Recording
+from optimizer.reports import CampaignReport, report
+from optimizer.runs import Runs, next_occurrence
+from optimizer.runtime import Runtime
+from optimizer.serving import Serving
+from optimizer.store import Store, customers, decisions, runs, touches
+from optimizer.store.customers import Customer
+from optimizer.store.rows import CampaignRow, CustomerRow, DecisionRow, RunRow
+from optimizer.trainer import Trainer
+from optimizer.verification import Candidate, Check, Logged, verify
+from optimizer.versions import Versions
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Something that the scheduler does again and again. It may run late, twice or not at all: the tables say what is to be done."""
+
+    name: str
+    every: timedelta
+    run: Callable[[], object]
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """A decision with every arm as it saw it."""
+
+    decision: Decision
+    candidates: Sequence[Candidate]
+    context: str
+    history: str
+
+
+class Engine:
+    """One service's logic on one store. Safe to call from any thread.
+
+    Args:
+        store: the open database.
+        attributes: the declared customer attributes.
+        sender: what carries out touches that the service sends.
+        clock, ids: time and identifiers, injected so that a simulation is the same code.
+        publish_every: how often the trainer learns and publishes, at most.
+    """
+
+    def __init__(  # noqa: PLR0913 - what a service is made of
+        self,
+        store: Store,
+        attributes: Attributes,
+        sender: Sender,
+        *,
+        clock: Clock | None = None,
+        ids: IdSource | None = None,
+        publish_every: timedelta = timedelta(minutes=1),
+    ) -> None:
+        self.runtime = Runtime(store, clock or SystemClock(), ids or IdSource(), attributes)
+        self.versions = Versions(self.runtime)
+        self.serving = Serving(self.runtime)
+        self._recording = Recording(self.runtime)
+        self._decisions = Decisions(self.runtime, self.versions, self.serving, self._recording.take_parked)
+        self._runs = Runs(self.runtime, self.versions, self._decisions)
+        self.outbox = Outbox(self.runtime, self.versions, sender)
+        self.closing = Closing(self.runtime, self.versions)
+        self.trainer = Trainer(self.runtime, self.versions, self.serving)
+        self._publish_every = publish_every
+        self.refresh()
+
+    @classmethod
+    def with_files(cls, url: str, attributes: Attributes, outbox: Path, publish_every: timedelta) -> Engine:
+        """An engine on a database URL that sends into a folder of files."""
+        return cls(Store(url), attributes, FileSender(outbox), publish_every=publish_every)
+
+    # Campaigns
+
+    def load_campaign(self, campaign: CampaignFile) -> bool:
+        """Make a version the current one; whether that changed anything."""
+        changed = self.versions.load(campaign)
+        self.refresh()
+        return changed
+
+    def pause(self, campaign_id: str) -> CampaignRow:
+        """Stop deciding and sending for a campaign at once. Raises NotFound."""
+        return self.versions.set_state(campaign_id, "paused")
+
+    def resume(self, campaign_id: str) -> CampaignRow:
+        """Go on with a paused campaign. Raises NotFound."""
+        return self.versions.set_state(campaign_id, "resumed")
+
+    def campaigns(self) -> list[CampaignReport]:
+        """Every campaign as it stands."""
+        return self._read(lambda c: [report(c, self.versions, self.serving, row) for row in self.versions.all(c)])
+
+    def campaign(self, campaign_id: str) -> CampaignReport:
+        """One campaign as it stands. Raises NotFound."""
+        return self._read(lambda c: report(c, self.versions, self.serving, self.versions.row(c, campaign_id)))
+
+    # Customers
+
+    def put_customers(self, rows: Sequence[Customer]) -> None:
+        """Store customers whose facts were checked; each replaces what was known of that customer."""
+        runtime = self.runtime
+        now_us = runtime.now_us()
+        runtime.store.write(
+            lambda c: customers.upsert_customers(c, runtime.tenant, rows, now_us, runtime.ids.uuid4)
+        )
+
+    def customer(self, customer_id: str) -> CustomerRow:
+        """One customer as stored. Raises NotFound."""
+        row = self._read(lambda c: customers.customers_by_ids(c, self.runtime.tenant, [customer_id]).get(customer_id))
+        if row is None:
+            raise NotFound(f"there is no customer {customer_id!r}")
+        return row
+
+    def subjects(self, customer_ids: Sequence[str]) -> dict[str, str]:
+        """The subject id of each known customer."""
+        return self._read(lambda c: customers.subjects_by_customers(c, self.runtime.tenant, customer_ids))
+
+    # Decisions
+
+    def decide(self, requests: Sequence[DecisionRequest]) -> list[Decision | OptimizerError]:
+        """Decide each request; what cannot be decided gets its error in its place. Durable when this returns."""
+        return self.runtime.store.write(lambda c: self._decisions.answer(c, requests))
+
+    def run(self, campaign_id: str, occasion: str | None = None) -> RunRow:
+        """Run a campaign over its audience now, see `Runs.run`."""
+        return self._runs.run(campaign_id, occasion)
+
+    def runs(self, campaign_id: str, limit: int = 20) -> list[RunRow]:
+        """The campaign's latest runs, the latest first."""
+        return self._read(lambda c: runs.runs_of(c, self.runtime.tenant, campaign_id, limit))
+
+    def decision(self, decision_id: str) -> Decision:
+        """One logged decision. Raises NotFound."""
+        return self._read(lambda c: self._decision(c, self._row(c, decision_id)))
+
+    def explain(self, decision_id: str) -> Explanation:
+        """One logged decision with every arm's score and probability, or the reason for which it was removed. Raises NotFound."""
+
+        def look(connection: Connection) -> Explanation:
+            row = self._row(connection, decision_id)
+            logged = Logged.of(row, self.versions.get(connection, row.campaign_id, row.config_hash))
+            return Explanation(self._decision(connection, row), logged.candidates(), row.context, row.history)
+
+        return self._read(look)
+
+    def verify(self, decision_id: str) -> list[Check]:
+        """Recompute one decision from what it stores. Raises NotFound."""
+        return self._read(lambda c: self._verify(c, self._row(c, decision_id)))
+
+    def verify_campaign(self, campaign_id: str) -> tuple[int, list[tuple[str, list[Check]]]]:
+        """Recompute all decisions of a campaign: how many, and the checks of those of which one does not hold."""
+        self.campaign(campaign_id)
+        tenant, after, count = self.runtime.tenant, (-1, ""), 0
+        failed: list[tuple[str, list[Check]]] = []
+        while page := self._read(
+            lambda c, a=after: decisions.decision_page(c, tenant, campaign_id, after=a, limit=1000)  # type: ignore[misc]
+        ):
+            for row in page:
+                checks = self._read(lambda c, r=row: self._verify(c, r))  # type: ignore[misc]
+                if not all(check.holds for check in checks):
+                    failed.append((row.decision_id, checks))
+            count += len(page)
+            after = (page[-1].mature_us, page[-1].decision_id)
+        return count, failed
+
+    def _verify(self, connection: Connection, row: DecisionRow) -> list[Check]:
+        return verify(connection, Logged.of(row, self.versions.get(connection, row.campaign_id, row.config_hash)))
+
+    def _row(self, connection: Connection, decision_id: str) -> DecisionRow:
+        row = decisions.decision_by_id(connection, self.runtime.tenant, decision_id)
+        if row is None:
+            raise NotFound(f"there is no decision {decision_id!r}")
+        return row
+
+    def _decision(self, connection: Connection, row: DecisionRow) -> Decision:
+        catalog = self.versions.get(connection, row.campaign_id, row.config_hash).catalog
+        person = customers.customers_by_subjects(connection, self.runtime.tenant, [row.subject_id]).get(row.subject_id)
+        arm = catalog.arms[catalog.index[row.arm]] if row.arm is not None else None
+        return Decision.of(row, arm, person.customer_id if person else "", replayed=False)
+
+    # Events
+
+    def record(self, events: Sequence[EventIn]) -> list[Receipt]:
+        """Store events, each once, and let them act. Raises InvalidInput, and stores none, where one names nothing."""
+        for event in events:
+            event.check()
+        return self.runtime.store.write(lambda c: self._recording.record(c, events))
+
+    def void(self, decision_ids: Sequence[str], cause: str) -> None:
+        """Leave decisions out of learning and take their planned touches back, for a cause that does not depend on the arm."""
+        now_us = self.runtime.now_us()
+
+        def change(connection: Connection) -> None:
+            decisions.insert_voids(connection, self.runtime.tenant, dict.fromkeys(decision_ids, cause), now_us)
+            self.outbox.cancel(connection, decision_ids, cause)
+
+        self.runtime.store.write(change)
+
+    # The jobs
+
+    def jobs(self) -> list[Job]:
+        """What the scheduler does, in the order in which it does what is due at one instant."""
+        second = timedelta(seconds=1)
+        return [
+            Job("refresh", second, self.refresh),
+            Job("close", second, self.closing.close_due),
+            Job("train", self._publish_every, self.trainer.train_due),
+            Job("start_runs", second, self._runs.start_due),
+            Job("advance_runs", second, self._runs.advance),
+            Job("dispatch", second / 2, self.outbox.dispatch_due),
+        ]
+
+    def next_due_us(self) -> int | None:
+        """The next instant at which a job will find something to do; None while nothing is foreseen."""
+        tenant, now_us = self.runtime.tenant, self.runtime.now_us()
+
+        def look(connection: Connection) -> int | None:
+            due = [touches.next_due_us(connection, tenant)]
+            for row in self.versions.all(connection):
+                mature_us = decisions.next_mature_us(connection, tenant, row.campaign_id)
+                due.append(None if mature_us is None else mature_us + SETTLE_US)
+                settings = self.versions.get(connection, row.campaign_id, row.config_hash).campaign.campaign
+                if settings.schedule is not None and row.state == "active":
+                    occurrence = next_occurrence(settings.schedule, settings.starts_at, from_us(now_us))
+                    due.append((occurrence - from_us(0)) // timedelta(microseconds=1))
+            return min((at_us for at_us in due if at_us is not None), default=None)
+
+        return self._read(look)
+
+    def refresh(self) -> None:
+        """Serve every campaign's newest readable snapshot."""
+
+        def look(connection: Connection) -> None:
+            for row in self.versions.all(connection):
+                self.serving.refresh(connection, self.versions.get(connection, row.campaign_id, row.config_hash))
+
+        self._read(look)
+
+    def close(self) -> None:
+        """Write what is queued and close the store."""
+        self.runtime.store.close()
+
+    def _read(self, query: Callable[[Connection], T]) -> T:
+        return self.runtime.store.read(query)

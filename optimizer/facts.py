@@ -1,0 +1,113 @@
+"""The facts that a decision is a function of: as they are logged (JSON), and as the columns that features and rules read.
+
+Deciding, verifying and learning all go through `batch_of` or `columns_of`, from logged facts, so that they see the same numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+from zoneinfo import ZoneInfo, available_timezones
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from optimizer import history
+from optimizer.attributes import HISTORY_FEATURES, PER_CHANNEL_FEATURES, AttributeType, to_columns
+from optimizer.catalog import Schedule
+from optimizer.clock import from_us
+from optimizer.decider import Batch
+from optimizer.ids import words
+from optimizer.store.rows import CustomerRow
+from optimizer.versions import Version
+
+ZONES = frozenset(available_timezones())
+"""The IANA time zones."""
+
+TOUCHES = "touches_in_campaign"
+"""Beside the history features: the touches that this campaign has made or planned for the customer."""
+
+_ONE_VALUE = {name: kind for name, kind in HISTORY_FEATURES.items() if name not in PER_CHANNEL_FEATURES}
+
+
+def context_of(
+    version: Version, row: CustomerRow, attributes: Mapping[str, Any], timezone: str | None
+) -> dict[str, Any]:
+    """A decision's context: the customer's attributes with the request's over them, and the recipient's time zone.
+
+    The zone comes from the request, else from the campaign's `timezone.attr` (`timezone` is the one stored with the customer, where no
+    attribute has this name), else from the fallback where the campaign uses one; None where none of these is an IANA zone.
+    """
+    merged = {**orjson.loads(row.attributes), **attributes}
+    policy = version.campaign.campaign.timezone
+    own = row.timezone if policy.attr == "timezone" and "timezone" not in merged else merged.get(policy.attr)
+    for zone, source in ((timezone, "request"), (own, "customer"), (policy.fallback, "fallback")):
+        if zone in ZONES:
+            return {"attributes": merged, "timezone": zone, "timezone_source": source}
+    return {"attributes": merged, "timezone": None, "timezone_source": None}
+
+
+def history_of(books: Sequence[history.Ledger], version: Version, now_us: int) -> list[dict[str, Any]]:
+    """The history of each customer as it is logged: missing features left out, those by channel as an object."""
+    columns = history.history_rows(books, now_us, version.channel_ids)
+    made = history.campaign_touches(books, version.campaign.id).tolist()
+    lists = [[None if v != v else v for v in columns[name].tolist()] for name in _ONE_VALUE]  # noqa: PLR0124 - NaN
+    rows = []
+    for i, values in enumerate(zip(*lists, strict=True)):
+        row: dict[str, Any] = {name: v for name, v in zip(_ONE_VALUE, values, strict=True) if v is not None}
+        row[TOUCHES] = made[i]
+        rows.append(row)
+    for name in PER_CHANNEL_FEATURES:
+        for row, by_channel in zip(rows, columns[name].tolist(), strict=True):
+            row[name] = {c: v for c, v in zip(version.channel_ids, by_channel, strict=True) if v == v}  # noqa: PLR0124
+    return rows
+
+
+def columns_of(
+    version: Version,
+    types: Mapping[str, AttributeType],
+    contexts: Sequence[Mapping[str, Any]],
+    histories: Sequence[Mapping[str, Any]],
+) -> tuple[dict[str, NDArray[Any]], dict[str, NDArray[Any]]]:
+    """The raw columns of attributes (of these types) and of history features; those by channel in the order of the version's channels."""
+    context = dict(to_columns([c["attributes"] for c in contexts], types))
+    past = dict(to_columns(histories, _ONE_VALUE))
+    channels = version.channel_ids
+    for name in PER_CHANNEL_FEATURES:
+        values = [[by_channel.get(c, np.nan) for c in channels] for h in histories for by_channel in (h.get(name, {}),)]
+        past[name] = np.array(values, np.float64).reshape(len(histories), len(channels))
+    return context, past
+
+
+def batch_of(
+    version: Version,
+    now_us: int,
+    ids: Sequence[str],
+    groups: NDArray[np.uint8],
+    contexts: Sequence[Mapping[str, Any]],
+    histories: Sequence[Mapping[str, Any]],
+) -> Batch:
+    """What the decider needs, from logged facts alone."""
+    context, past = columns_of(version, version.types, contexts, histories)
+    zones = [c["timezone"] for c in contexts]
+    place = {zone: i for i, zone in enumerate(dict.fromkeys(zones))}
+    return Batch(
+        words=words(ids),
+        groups=groups,
+        context=context,
+        history=past,
+        touches=np.array([h[TOUCHES] for h in histories], np.intp),
+        schedules=schedules_of(version, list(place), [from_us(now_us)] * len(place)),
+        schedule_of=np.array([place[zone] for zone in zones], np.intp),
+    )
+
+
+def schedules_of(version: Version, zones: Sequence[str | None], instants: Sequence[datetime]) -> list[Schedule]:
+    """The schedule of each (zone, instant); equal ones are computed once."""
+    known: dict[tuple[str | None, datetime], Schedule] = {}
+    for zone, instant in zip(zones, instants, strict=True):
+        if (zone, instant) not in known:
+            known[zone, instant] = version.catalog.schedule(ZoneInfo(zone) if zone else None, instant)
+    return [known[key] for key in zip(zones, instants, strict=True)]

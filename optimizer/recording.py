@@ -1,0 +1,201 @@
+"""Events in: stored once, resolved as far as possible, and applied to touches and ledgers.
+
+Nothing is lost: an event that names an unknown decision is parked and applied when the decision appears; a late one is kept and shown. Whether
+an event counts for a reward is decided at the close, from the log alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+import orjson
+from sqlalchemy import Connection
+
+from optimizer import history
+from optimizer.clock import to_us
+from optimizer.errors import InvalidInput
+from optimizer.runtime import Runtime
+from optimizer.store import customers, decisions, events, ledgers, touches
+from optimizer.store.rows import DecisionHead, EventRow, TouchRow
+from optimizer.store.touches import TouchChange
+
+SENT_EVENTS = frozenset({"sent", "shown"})
+"""With these a caller says that a touch of its own was made."""
+
+_ADVANCES = {"delivered": 1, "opened": 2, "clicked": 3, "converted": 4, "bounced": 5}
+_PROGRESS = {"sent": 0, **_ADVANCES}
+
+
+@dataclass(frozen=True, slots=True)
+class EventIn:
+    """Something observed, as it is reported.
+
+    It names a decision by `decision_id`, or by `campaign_id` and `request_id`; or only a customer (within a campaign if `campaign_id` is given).
+    `event_id` is the reporter's own: the same id is the same event. `occurred_at` is now if it is not given.
+    """
+
+    event_id: str
+    name: str
+    occurred_at: datetime | None = None
+    decision_id: str | None = None
+    campaign_id: str | None = None
+    request_id: str | None = None
+    customer_id: str | None = None
+    fields: Mapping[str, Any] = field(default_factory=dict)
+
+    def check(self) -> None:
+        """Raises InvalidInput where it names nothing, or half a thing."""
+        if not self.event_id or not self.name:
+            raise InvalidInput("an event needs event_id and name")
+        if self.request_id is not None and self.campaign_id is None:
+            raise InvalidInput("request_id names a decision only together with campaign_id")
+        if self.decision_id is None and self.request_id is None and self.customer_id is None:
+            raise InvalidInput("an event names a decision_id, a campaign_id with request_id, or a customer_id")
+
+
+class Status(StrEnum):
+    """What became of a reported event."""
+
+    ACCEPTED = "accepted"
+    DUPLICATE = "duplicate"
+    """The same event_id was reported before; the first report stands."""
+    PARKED = "parked"
+    """It names a decision that is not known yet."""
+    LATE = "late"
+    """Its decision's reward is closed: it is kept and shown, not learned from."""
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """The answer to one reported event."""
+
+    event_id: str
+    status: Status
+
+
+class Recording:
+    """Stores events and lets them act, inside the writer's transactions."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+
+    def record(self, connection: Connection, reported: Sequence[EventIn]) -> list[Receipt]:
+        """Take checked events; one receipt each, in order."""
+        tenant, now_us = self._runtime.tenant, self._runtime.now_us()
+        named = [e.customer_id for e in reported if e.customer_id is not None]
+        subjects = customers.ensure_subjects(connection, tenant, named, now_us, self._runtime.ids.uuid4) if named else {}
+        rows: dict[str, EventRow] = {}
+        for event in reported:
+            subject_id = None if event.customer_id is None else subjects[event.customer_id]
+            rows.setdefault(event.event_id, _row(tenant, event, subject_id, now_us))
+        new = events.insert_events(connection, list(rows.values()))
+        fresh = [row for row in rows.values() if row.event_id in new]
+        heads = self._heads(connection, fresh)
+        unknown = [row for row in fresh if _names_decision(row) and row.event_id not in heads]
+        events.park_events(connection, unknown)
+        self._act(connection, fresh, heads)
+        return self._receipts(reported, new, {row.event_id for row in unknown}, heads, now_us)
+
+    @staticmethod
+    def _receipts(
+        reported: Sequence[EventIn], new: set[str], unknown: set[str], heads: Mapping[str, DecisionHead], now_us: int
+    ) -> list[Receipt]:
+        receipts, told = [], set()
+        for event in reported:
+            status = Status.ACCEPTED
+            if event.event_id not in new or event.event_id in told:
+                status = Status.DUPLICATE
+            elif event.event_id in unknown:
+                status = Status.PARKED
+            elif event.event_id in heads and heads[event.event_id].mature_us < now_us:
+                status = Status.LATE
+            told.add(event.event_id)
+            receipts.append(Receipt(event.event_id, status))
+        return receipts
+
+    def take_parked(self, connection: Connection, rows: Sequence[EventRow]) -> None:
+        """Let events act whose decision has just appeared."""
+        self._act(connection, rows, self._heads(connection, rows))
+
+    def _heads(self, connection: Connection, rows: Sequence[EventRow]) -> dict[str, DecisionHead]:
+        """The decision that each event names and that exists, by event id."""
+        tenant = self._runtime.tenant
+        by_id = decisions.heads_by_ids(connection, tenant, [row.decision_id for row in rows if row.decision_id])
+        found = {row.event_id: by_id[row.decision_id] for row in rows if row.decision_id in by_id}
+        requests = [row for row in rows if row.decision_id is None and row.request_id is not None and row.campaign_id]
+        for campaign_id in dict.fromkeys(row.campaign_id for row in requests if row.campaign_id):
+            mine = [row for row in requests if row.campaign_id == campaign_id]
+            heads = decisions.heads_by_requests(connection, tenant, campaign_id, [r.request_id for r in mine if r.request_id])
+            found |= {row.event_id: heads[row.request_id] for row in mine if row.request_id in heads}
+        return found
+
+    def _act(self, connection: Connection, rows: Sequence[EventRow], heads: Mapping[str, DecisionHead]) -> None:
+        """Move touches on and note sends and opens in the ledgers, in the order in which the events occurred."""
+        tenant = self._runtime.tenant
+        ordered = sorted((row for row in rows if row.event_id in heads), key=lambda row: (row.occurred_us, row.event_id))
+        acting = [row for row in ordered if row.name in SENT_EVENTS or row.name in _ADVANCES]
+        if not acting:
+            return
+        decided = {row.event_id: heads[row.event_id] for row in acting}
+        known = touches.touches_by_ids(connection, tenant, [head.decision_id for head in decided.values()])
+        subject_ids = [head.subject_id for head in decided.values()]
+        books = {k: history.loads(v) for k, v in ledgers.ledgers_by_subjects(connection, tenant, subject_ids).items()}
+        before = dict(books)
+        changes: list[TouchChange] = []
+        for row in acting:
+            head = decided[row.event_id]
+            touch = known.get(head.decision_id)
+            if touch is None:
+                continue
+            book = books.get(head.subject_id, history.EMPTY)
+            state = _next_state(touch, row.name)
+            if row.name in SENT_EVENTS and state == "sent":
+                book = sent(book, touch, row.occurred_us)
+            elif row.name == "opened":
+                book = history.opened(book, decision_id=head.decision_id, at_us=row.occurred_us)
+            books[head.subject_id] = book
+            if state is not None:
+                changes.append(TouchChange(touch.decision_id, state, row.occurred_us, f"event {row.event_id}"))
+                known[touch.decision_id] = touch._replace(state=state)
+        touches.transition(connection, tenant, changes)
+        changed = {k: history.dumps(book) for k, book in books.items() if book is not before.get(k)}
+        ledgers.put_ledgers(connection, tenant, changed)
+
+
+def sent(book: history.Ledger, touch: TouchRow, sent_us: int) -> history.Ledger:
+    """The ledger with this touch sent."""
+    return history.touched(
+        book, decision_id=touch.decision_id, message=touch.message, channel=touch.channel, sent_us=sent_us
+    )
+
+
+def _next_state(touch: TouchRow, name: str) -> str | None:
+    """The state to which an event moves a touch; None where it stays."""
+    if name in SENT_EVENTS:
+        return "sent" if touch.dispatch == "caller" and touch.state in {"planned", "expired"} else None
+    if touch.state in _PROGRESS and _ADVANCES[name] > _PROGRESS[touch.state]:
+        return name
+    return None
+
+
+def _names_decision(row: EventRow) -> bool:
+    return row.decision_id is not None or row.request_id is not None
+
+
+def _row(tenant: str, event: EventIn, subject_id: str | None, now_us: int) -> EventRow:
+    return EventRow(
+        tenant,
+        event.event_id,
+        event.name,
+        event.decision_id,
+        event.campaign_id,
+        event.request_id,
+        subject_id,
+        now_us if event.occurred_at is None else to_us(event.occurred_at),
+        now_us,
+        orjson.dumps(dict(event.fields)).decode(),
+    )

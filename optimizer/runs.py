@@ -1,0 +1,169 @@
+"""Runs: passes of a campaign over its audience, started by a schedule, a command or a caller, resumed where they stopped."""
+
+from __future__ import annotations
+
+from datetime import datetime, time, timedelta
+from functools import partial
+from zoneinfo import ZoneInfo
+
+import numpy as np
+from sqlalchemy import Connection
+
+from optimizer import history
+from optimizer.campaign import CampaignFile, Schedule
+from optimizer.clock import from_us
+from optimizer.decisions import Decisions, Subject
+from optimizer.errors import Conflict
+from optimizer.facts import columns_of, context_of, history_of
+from optimizer.rules import evaluate
+from optimizer.runtime import Runtime
+from optimizer.store import customers, decisions, ledgers, runs
+from optimizer.store.rows import CustomerRow, RunRow
+from optimizer.versions import Version, Versions
+
+PAGE = 2_000
+"""Customers decided in one transaction."""
+
+_DAY = timedelta(days=1)
+
+
+def latest_occurrence(schedule: Schedule, starts_at: datetime, now: datetime) -> datetime | None:
+    """The last scheduled instant at or before `now` and not before `starts_at`; None while there is none.
+
+    Days are counted from the first one, in the schedule's zone; a local time that does not exist is moved forward by the gap.
+    """
+    zone = ZoneInfo(schedule.timezone)
+    first = starts_at.astimezone(zone).date()
+    today = now.astimezone(zone).date()
+    days = max(schedule.every // _DAY, 1)
+    step = min(schedule.every, _DAY)
+    for back in range(days + 2):
+        day = today - timedelta(days=back)
+        if day < first or (day - first).days % days:
+            continue
+        midnight = datetime.combine(day, time.min)
+        first_time = timedelta(hours=schedule.at.hour, minutes=schedule.at.minute) % step
+        times = [
+            (midnight + first_time + i * step).replace(tzinfo=zone).astimezone(now.tzinfo) for i in range(_DAY // step)
+        ]
+        past = [instant for instant in times if starts_at <= instant <= now]
+        if past:
+            return max(past)
+    return None
+
+
+def next_occurrence(schedule: Schedule, starts_at: datetime, now: datetime) -> datetime:
+    """The first scheduled instant after `now`."""
+    probe = max(now, starts_at - timedelta(microseconds=1))
+    step = min(schedule.every, _DAY)
+    while True:
+        # Daylight saving may move an occurrence by some hours, never by as much as the search goes on for.
+        probe += step
+        found = latest_occurrence(schedule, starts_at, probe)
+        if found is not None and found > now:
+            return found
+
+
+class Runs:
+    """Starts runs and goes through their audiences, a page a transaction."""
+
+    def __init__(self, runtime: Runtime, versions: Versions, decisions_: Decisions) -> None:
+        self._runtime = runtime
+        self._versions = versions
+        self._decisions = decisions_
+
+    def start_due(self) -> int:
+        """Start the run of every active campaign whose scheduled time has come; how many were new."""
+        now_us = self._runtime.now_us()
+        return self._runtime.store.write(lambda connection: self._start_due(connection, now_us))
+
+    def _start_due(self, connection: Connection, now_us: int) -> int:
+        started = 0
+        for row in self._versions.all(connection):
+            settings = self._versions.get(connection, row.campaign_id, row.config_hash).campaign.campaign
+            if settings.schedule is None or row.state != "active":
+                continue
+            due = latest_occurrence(settings.schedule, settings.starts_at, from_us(now_us))
+            if due is not None and (settings.ends_at is None or due < settings.ends_at):
+                run = self._new(row.campaign_id, due.isoformat(), now_us)
+                started += runs.start_run(connection, run).run_id == run.run_id
+        return started
+
+    def _new(self, campaign_id: str, occasion: str, now_us: int) -> RunRow:
+        run_id = self._runtime.ids.uuid7(now_us)
+        return RunRow(self._runtime.tenant, run_id, campaign_id, occasion, now_us, "", "running", now_us, None, 0)
+
+    def run(self, campaign_id: str, occasion: str | None = None) -> RunRow:
+        """Run a campaign over its audience and return the finished run. A repeat of the same occasion changes nothing.
+
+        Without an occasion it is that of the schedule that was due last, or else the UTC day. Raises NotFound.
+        """
+        runtime = self._runtime
+        now_us = runtime.now_us()
+        version = runtime.store.read(lambda connection: self._versions.current(connection, campaign_id))
+        named = occasion or _usual_occasion(version.campaign, from_us(now_us))
+        row = runtime.store.write(lambda connection: runs.start_run(connection, self._new(campaign_id, named, now_us)))
+        self._finish(row)
+        finished = runtime.store.read(lambda connection: runs.run_by_id(connection, runtime.tenant, row.run_id))
+        if finished is None or finished.state != "finished":
+            raise Conflict(f"campaign {campaign_id!r} is paused: its run {named!r} goes on when it is resumed")
+        return finished
+
+    def advance(self) -> int:
+        """Go on with every unfinished run until all are finished; how many decisions were made."""
+        tenant = self._runtime.tenant
+        waiting = self._runtime.store.read(lambda connection: runs.unfinished_runs(connection, tenant))
+        return sum(self._finish(row) for row in waiting)
+
+    def _finish(self, row: RunRow) -> int:
+        """Go through the rest of the audience; stops where the campaign is paused. How many decisions were made."""
+        decided = row.decided
+        while row.state == "running":
+            before = row
+            row = self._runtime.store.write(partial(self._page, run=before))
+            if row == before:
+                break
+        return row.decided - decided
+
+    def _page(self, connection: Connection, run: RunRow) -> RunRow:
+        """Decide the next customers of a run; a paused campaign's run waits."""
+        tenant, now_us = self._runtime.tenant, self._runtime.now_us()
+        campaign = self._versions.row(connection, run.campaign_id)
+        if campaign.state != "active":
+            return run
+        version = self._versions.get(connection, campaign.campaign_id, campaign.config_hash)
+        page = customers.audience_page(connection, tenant, run.cursor, PAGE)
+        if not page or not version.runs_at(from_us(now_us)):
+            runs.finish_run(connection, tenant, run.run_id, now_us)
+            return run._replace(state="finished", finished_us=now_us)
+        subjects = self._audience(connection, version, page, run.occasion, now_us)
+        rows = self._decisions.decide(connection, version, subjects)
+        cursor, decided = page[-1].customer_id, run.decided + len(rows)
+        runs.advance_run(connection, tenant, run.run_id, cursor, decided)
+        return run._replace(cursor=cursor, decided=decided)
+
+    def _audience(
+        self, connection: Connection, version: Version, page: list[CustomerRow], occasion: str, now_us: int
+    ) -> list[Subject]:
+        """Those of the page who are in the audience and were not decided on this occasion."""
+        tenant, campaign = self._runtime.tenant, version.campaign
+        ids = [row.subject_id for row in page]
+        done = decisions.decided_subjects(connection, tenant, campaign.id, occasion, ids)
+        contexts = [context_of(version, row, {}, None) for row in page]
+        inside = np.ones(len(page), np.bool_)
+        if campaign.audience is not None:
+            stored = ledgers.ledgers_by_subjects(connection, tenant, ids)
+            books = [history.loads(stored.get(subject_id)) for subject_id in ids]
+            context, past = columns_of(version, version.types, contexts, history_of(books, version, now_us))
+            inside = evaluate(campaign.audience, {**context, **past}, len(page))
+        return [
+            Subject(row.customer_id, row.subject_id, context_, occasion=occasion)
+            for row, context_, wanted in zip(page, contexts, inside.tolist(), strict=True)
+            if wanted and row.subject_id not in done
+        ]
+
+
+def _usual_occasion(campaign: CampaignFile, now: datetime) -> str:
+    schedule = campaign.campaign.schedule
+    due = latest_occurrence(schedule, campaign.campaign.starts_at, now) if schedule else None
+    return due.isoformat() if due else now.date().isoformat()

@@ -1,0 +1,29 @@
+"""What every part of the service is given: where things are kept, what time it is, and how ids are made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from optimizer.attributes import Attributes
+from optimizer.clock import Clock, now_us
+from optimizer.ids import IdSource
+from optimizer.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """The store, the clock, the source of ids and the declared attributes of one service."""
+
+    store: Store
+    clock: Clock
+    ids: IdSource
+    attributes: Attributes
+
+    @property
+    def tenant(self) -> str:
+        """Whose data it is."""
+        return self.store.tenant
+
+    def now_us(self) -> int:
+        """The clock's time, in microseconds since the epoch."""
+        return now_us(self.clock)

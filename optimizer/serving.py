@@ -1,0 +1,80 @@
+"""Which model decides for each campaign: the newest published snapshot that can be read, swapped without a pause."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from threading import Lock
+
+import structlog
+from sqlalchemy import Connection
+
+from optimizer.runtime import Runtime
+from optimizer.scorer import Scorer
+from optimizer.snapshot import Snapshot
+from optimizer.store import snapshots
+from optimizer.versions import Version
+
+_log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A compiled snapshot with its id."""
+
+    snapshot_id: str
+    scorer: Scorer
+
+
+class Serving:
+    """The scorers in use. A snapshot that cannot be read is noted and the last good one stays."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._snapshots: dict[tuple[str, str], tuple[str, Snapshot]] = {}
+        self._scorers: dict[tuple[str, str], Served] = {}
+        self._lock = Lock()
+        self.faults: dict[str, str] = {}
+        """By campaign: what is wrong with its newest snapshot, while that is so."""
+
+    def scorer(self, version: Version) -> Served | None:
+        """The model for this version's decisions; None while there is none, then the draw is uniform."""
+        key = (version.campaign.id, version.campaign.config_hash)
+        with self._lock:
+            newest = self._snapshots.get((version.campaign.id, version.campaign.learner_key))
+            served = self._scorers.get(key)
+        if newest is None:
+            return None
+        if served is None or served.snapshot_id != newest[0]:
+            served = Served(newest[0], version.decider.scorer(newest[1]))
+            with self._lock:
+                self._scorers[key] = served
+        return served
+
+    def publish(self, campaign_id: str, learner_key: str, snapshot_id: str, snapshot: Snapshot) -> None:
+        """Serve a snapshot from now on."""
+        with self._lock:
+            self._snapshots[campaign_id, learner_key] = (snapshot_id, snapshot)
+            self.faults.pop(campaign_id, None)
+
+    def refresh(self, connection: Connection, version: Version) -> None:
+        """Serve the newest readable snapshot of this version's learner from the database, if it is not served already."""
+        campaign_id, key = version.campaign.id, version.campaign.learner_key
+        tenant = self._runtime.tenant
+        with self._lock:
+            served = self._snapshots.get((campaign_id, key), ("",))[0]
+        for place, snapshot_id in enumerate(snapshots.newest_ids(connection, tenant, campaign_id, key, limit=10)):
+            if snapshot_id == served:
+                return
+            row = snapshots.snapshot_by_id(connection, tenant, snapshot_id)
+            try:
+                snapshot = Snapshot.loads(row.body if row else b"")
+                version.decider.scorer(snapshot).compiled((None,) * len(version.catalog.slots))
+            except Exception as error:  # noqa: BLE001 - whatever is wrong with it, the last good one stays
+                self.faults[campaign_id] = f"snapshot {snapshot_id} cannot be read: {error!r}"
+                _log.error("snapshot_unreadable", campaign=campaign_id, snapshot=snapshot_id, error=repr(error))
+                continue
+            with self._lock:
+                self._snapshots[campaign_id, key] = (snapshot_id, snapshot)
+            if place == 0:
+                self.faults.pop(campaign_id, None)
+            return

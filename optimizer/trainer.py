@@ -1,0 +1,159 @@
+"""The trainer: matured decisions -> learner -> published snapshot, once each and in a fixed order.
+
+The order is (mature_us, decision id). The watermark of the last decision learned is part of the snapshot's row, so that both commit together:
+killed at any moment, the trainer goes on from the newest snapshot and comes to the same weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+import numpy as np
+import orjson
+import structlog
+from sqlalchemy import Connection
+
+from optimizer.campaign import CampaignFile
+from optimizer.clock import from_us
+from optimizer.facts import columns_of, schedules_of
+from optimizer.features import FeatureSpace
+from optimizer.learner import Learner, Lessons
+from optimizer.runtime import Runtime
+from optimizer.serving import Serving
+from optimizer.store import decisions, rewards, snapshots
+from optimizer.store.rows import SnapshotRow, TrainingRow
+from optimizer.versions import Version, Versions
+
+PAGE = 5_000
+_START = (-1, "")
+_log = structlog.get_logger()
+
+
+@dataclass(slots=True)
+class _Course:
+    """A learner at work: its key and the watermark of the last decision it has learned."""
+
+    key: str
+    learner: Learner
+    watermark: tuple[int, str]
+    published: tuple[int, str]
+
+
+class Trainer:
+    """Learns what has been closed and publishes. One instance a process, called by one thread at a time."""
+
+    def __init__(self, runtime: Runtime, versions: Versions, serving: Serving) -> None:
+        self._runtime = runtime
+        self._versions = versions
+        self._serving = serving
+        self._courses: dict[str, _Course] = {}
+        self._spaces: dict[tuple[str, str], FeatureSpace] = {}
+
+    def train_due(self) -> int:
+        """Learn every closed decision that was not learned yet, and publish where there was any; how many."""
+        learned = 0
+        for campaign in self._runtime.store.read(self._versions.all):
+            learned += self.train(campaign.campaign_id)
+        return learned
+
+    def train(self, campaign_id: str) -> int:
+        """The same for one campaign."""
+        store, tenant = self._runtime.store, self._runtime.tenant
+        version = store.read(lambda connection: self._versions.current(connection, campaign_id))
+        course = self._course(version)
+        learned = 0
+        while True:
+            rows = store.read(lambda connection: self._next(connection, tenant, campaign_id, course))
+            if not rows:
+                break
+            for config_hash, group in groupby(rows, key=lambda row: row.config_hash):
+                self._learn(course, version.campaign, config_hash, list(group))
+            course.watermark = (rows[-1].mature_us, rows[-1].decision_id)
+            learned += len(rows)
+        if course.watermark != course.published:
+            self._publish(course, version)
+        return learned
+
+    @staticmethod
+    def _next(connection: Connection, tenant: str, campaign_id: str, course: _Course) -> list[TrainingRow]:
+        """The next page, up to the first decision that has matured but is not closed yet."""
+        open_us = decisions.next_mature_us(connection, tenant, campaign_id)
+        until_us = np.iinfo(np.int64).max if open_us is None else open_us - 1
+        return rewards.rewards_after(
+            connection, tenant, campaign_id, watermark=course.watermark, until_us=int(until_us), limit=PAGE
+        )
+
+    def _course(self, version: Version) -> _Course:
+        """The learner in memory, else the newest published one, else a new one at the beginning of the log."""
+        campaign = version.campaign
+        course = self._courses.get(campaign.id)
+        if course is None or course.key != campaign.learner_key:
+            runtime = self._runtime
+            row = runtime.store.read(
+                lambda connection: snapshots.latest_snapshot(connection, runtime.tenant, campaign.id, campaign.learner_key)
+            )
+            importance = campaign.policy.importance
+            if row is not None and row.resume is not None:
+                watermark = (row.watermark_us, row.watermark_id)
+                learner = Learner(version.decider.space, importance, row.resume)
+            else:
+                watermark, learner = _START, Learner(version.decider.space, importance)
+            course = self._courses[campaign.id] = _Course(campaign.learner_key, learner, watermark, watermark)
+        return course
+
+    def _learn(self, course: _Course, features_of: CampaignFile, config_hash: str, rows: Sequence[TrainingRow]) -> None:
+        """Learn decisions that one version made, with the features of the current one."""
+        store = self._runtime.store
+        version = store.read(lambda connection: self._versions.get(connection, features_of.id, config_hash))
+        key = (config_hash, features_of.config_hash)
+        if key not in self._spaces:
+            self._spaces[key] = version.space_for(features_of)
+        course.learner.learn(lessons_of(self._spaces[key], version, features_of, rows))
+
+    def _publish(self, course: _Course, version: Version) -> None:
+        runtime, campaign_id = self._runtime, version.campaign.id
+        now_us = runtime.now_us()
+        snapshot = course.learner.snapshot()
+        row = SnapshotRow(
+            runtime.tenant,
+            runtime.ids.uuid7(now_us),
+            campaign_id,
+            course.key,
+            now_us,
+            *course.watermark,
+            snapshot.events,
+            snapshot.dumps(),
+            course.learner.save(),
+        )
+        runtime.store.write(lambda connection: snapshots.insert_snapshot(connection, row))
+        course.published = course.watermark
+        self._serving.publish(campaign_id, course.key, row.snapshot_id, snapshot)
+        _log.info("snapshot_published", campaign=campaign_id, snapshot=row.snapshot_id, learned=snapshot.events)
+
+
+def lessons_of(
+    space: FeatureSpace, version: Version, features_of: CampaignFile, rows: Sequence[TrainingRow]
+) -> Lessons:
+    """What the learner reads of logged decisions of one version: stored facts only, never today's tables."""
+    types = {f.name: f.type for f in features_of.features if f.source == "attribute"}
+    contexts = [orjson.loads(row.context) for row in rows]
+    context, past = columns_of(version, types, contexts, [orjson.loads(row.history) for row in rows])
+    arms = np.array([version.catalog.index[row.arm or ""] for row in rows], np.intp)
+    slots = version.catalog.slot_of[arms].tolist()
+    variants = []
+    schedules = schedules_of(version, [c["timezone"] for c in contexts], [from_us(row.decided_us) for row in rows])
+    for schedule, slot in zip(schedules, slots, strict=True):
+        window = schedule.windows[slot] if slot >= 0 else None
+        variants.append((window.weekday, window.days_ahead) if window else None)
+    allowed = [np.unpackbits(np.frombuffer(row.candidates, np.uint8)).sum() for row in rows]
+    return Lessons.of(
+        space,
+        space.encode(context, past, len(rows)),
+        arms,
+        variants,
+        rewards=np.array([row.reward for row in rows]) / features_of.reward.scale,
+        propensities=np.array([row.propensity for row in rows], np.float64),
+        candidates=np.array(allowed, np.intp),
+    )

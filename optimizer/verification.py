@@ -1,0 +1,132 @@
+"""Recomputing a decision from what it stores: was it filtered, scored and drawn as the log says?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+from sqlalchemy import Connection
+
+from optimizer.catalog import Arm
+from optimizer.decider import Batch
+from optimizer.exploration import Exploration
+from optimizer.facts import batch_of
+from optimizer.groups import GROUPS, Group
+from optimizer.reasons import ALLOWED, Reason
+from optimizer.snapshot import Snapshot
+from optimizer.store import snapshots
+from optimizer.store.rows import DecisionRow
+from optimizer.versions import Version
+
+TOLERANCE = 1e-5
+"""How far recomputed scores may be from the logged ones; arm and propensity must be equal."""
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that was recomputed."""
+
+    name: str
+    holds: bool
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One arm as a decision saw it: its score and probability, or the reason for which it was removed."""
+
+    arm: Arm
+    reason: Reason | None
+    score: float | None
+    probability: float
+
+
+@dataclass(frozen=True, slots=True)
+class Logged:
+    """A decision's log row, decoded against the version that decided.
+
+    Attributes:
+        removed: (1, K) uint8 codes of reasons, 0 for candidates.
+        scores: (1, K) float32, NaN where removed; None without a model.
+        batch: the facts, as the decider takes them.
+    """
+
+    row: DecisionRow
+    version: Version
+    removed: NDArray[np.uint8]
+    scores: NDArray[np.float32] | None
+    batch: Batch
+    exploration: Exploration
+
+    @classmethod
+    def of(cls, row: DecisionRow, version: Version) -> Logged:
+        """Decode a row."""
+        k = len(version.catalog)
+        allowed = np.unpackbits(np.frombuffer(row.candidates, np.uint8), count=k).astype(bool)
+        removed = np.zeros((1, k), np.uint8)
+        removed[0, ~allowed] = np.frombuffer(row.removed, np.uint8)
+        scores = None
+        if row.snapshot_id is not None:
+            scores = np.full((1, k), np.nan, np.float32)
+            scores[0, allowed] = np.frombuffer(row.scores, np.float32)
+        groups = np.array([GROUPS.index(Group(row.group_name))], np.uint8)
+        context: Mapping[str, Any] = orjson.loads(row.context)
+        batch = batch_of(version, row.decided_us, [row.decision_id], groups, [context], [orjson.loads(row.history)])
+        return cls(row, version, removed, scores, batch, Exploration(**orjson.loads(row.exploration)))
+
+    def probabilities(self) -> NDArray[np.float64]:
+        """(K,) the distribution that the arm was drawn from."""
+        allowed = self.removed == ALLOWED
+        if self.exploration.kind == "fixed" and self.exploration.arm < 0:
+            return np.zeros(len(self.version.catalog))
+        return self.exploration.probabilities(self.scores, allowed)[0]
+
+    def candidates(self) -> list[Candidate]:
+        """Every arm of the catalog, in its order."""
+        p = self.probabilities()
+        codes = self.removed[0].tolist()
+        return [
+            Candidate(
+                arm,
+                Reason.from_code(codes[i]) if codes[i] else None,
+                float(self.scores[0, i]) if self.scores is not None and not codes[i] else None,
+                float(p[i]),
+            )
+            for i, arm in enumerate(self.version.catalog.arms)
+        ]
+
+
+def verify(connection: Connection, logged: Logged) -> list[Check]:
+    """Filter, score and draw again. The facts are those stored with the decision; no table of today is asked but that of snapshots."""
+    row, version, decider = logged.row, logged.version, logged.version.decider
+    if row.reason == Reason.CAMPAIGN_NOT_ACTIVE:
+        return [Check("draw", row.arm is None and row.propensity is None, "the campaign was not active: nothing was drawn")]
+    again = decider.removed(logged.batch)
+    checks = [Check("candidates", bool((again == logged.removed).all()), f"{int((again == ALLOWED).sum())} arms were allowed")]
+    snapshot: Snapshot | None = None
+    if row.snapshot_id is not None and logged.scores is not None:
+        stored = snapshots.snapshot_by_id(connection, row.tenant, row.snapshot_id)
+        if stored is None:
+            checks.append(Check("scores", holds=False, detail=f"snapshot {row.snapshot_id} is not kept any more"))
+        else:
+            snapshot = Snapshot.loads(stored.body)
+            rescored = decider.scores(logged.batch, decider.scorer(snapshot))
+            gap = float(np.nanmax(np.abs(rescored - logged.scores), initial=0.0))
+            checks.append(Check("scores", gap <= TOLERANCE, f"the largest difference is {gap:.1e}"))
+            now = decider.exploration(Group(row.group_name), snapshot)
+            checks.append(Check("policy", now == logged.exploration, f"{now.kind}, parameter {now.parameter:g}"))
+    arm, propensity, reason = decider.draw(
+        logged.batch, logged.removed, logged.scores, {int(logged.batch.groups[0]): logged.exploration}
+    )
+    drawn = version.catalog.arms[arm[0]].id if arm[0] >= 0 else None
+    same = (
+        drawn == row.arm
+        and (propensity[0] == row.propensity if row.arm is not None else row.propensity is None)
+        and (Reason.from_code(int(reason[0])).value if reason[0] else None) == row.reason
+    )
+    checks.append(Check("draw", bool(same), f"arm {drawn}, propensity {propensity[0]!r}"))
+    return checks

@@ -1,0 +1,145 @@
+"""The campaigns of a service: every version that was loaded, ready to decide, and which one is current."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from threading import Lock
+from typing import Literal
+
+import orjson
+from sqlalchemy import Connection
+
+from optimizer.attributes import HISTORY_FEATURES, Attributes, AttributeType
+from optimizer.campaign import CampaignFile, Creative
+from optimizer.catalog import Catalog
+from optimizer.decider import Decider
+from optimizer.errors import NotFound
+from optimizer.features import FeatureSpace
+from optimizer.rewards import RewardSpec
+from optimizer.rules import rule_attributes
+from optimizer.runtime import Runtime
+from optimizer.store import campaigns
+from optimizer.store.rows import CampaignRow, CampaignVersionRow
+
+
+@dataclass(frozen=True)
+class Version:
+    """One version of a campaign, compiled. Versions are shared between threads; they hold nothing that changes."""
+
+    campaign: CampaignFile
+    decider: Decider
+    rewards: RewardSpec
+    types: Mapping[str, AttributeType]
+    """The attributes that its features and rules read."""
+
+    @classmethod
+    def of(cls, campaign: CampaignFile, attributes: Attributes, tenant: str) -> Version:
+        """Compile a campaign file."""
+        rules = [rule for rule in (campaign.audience, *(m.eligibility for m in campaign.catalog.messages)) if rule]
+        asked = {name for rule in rules for name in rule_attributes(rule)} - HISTORY_FEATURES.keys()
+        types = {f.name: f.type for f in campaign.features if f.source == "attribute"}
+        types |= {name: attributes.types[name] for name in sorted(asked)}
+        return cls(campaign, Decider(campaign, tenant), RewardSpec.of(campaign), types)
+
+    @property
+    def catalog(self) -> Catalog:
+        """Its arms."""
+        return self.decider.catalog
+
+    @cached_property
+    def channel_ids(self) -> tuple[str, ...]:
+        """Its channels, in the order of the catalog."""
+        return tuple(channel.id for channel in self.catalog.channels)
+
+    def runs_at(self, now: datetime) -> bool:
+        """Whether the campaign's dates allow decisions at this instant."""
+        settings = self.campaign.campaign
+        return settings.starts_at <= now and (settings.ends_at is None or now < settings.ends_at)
+
+    def creative(self, message_id: str, channel_id: str) -> Creative:
+        """How a message is rendered on a channel."""
+        message = next(m for m in self.catalog.messages if m.id == message_id)
+        return message.creatives[channel_id]
+
+    def space_for(self, features_of: CampaignFile) -> FeatureSpace:
+        """The features and crosses of another version over the arms of this one, for learning this one's decisions."""
+        if features_of.config_hash == self.campaign.config_hash:
+            return self.decider.space
+        return FeatureSpace(features_of, self.catalog)
+
+
+class Versions:
+    """Loads, pauses and resumes campaigns, and hands out their versions."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._compiled: dict[tuple[str, str], Version] = {}
+        self._lock = Lock()
+
+    def load(self, campaign: CampaignFile) -> bool:
+        """Make this version the current one; whether that changed anything. Pending decisions keep theirs."""
+        runtime = self._runtime
+        now_us = runtime.now_us()
+        row = CampaignVersionRow(
+            runtime.tenant,
+            campaign.id,
+            campaign.config_hash,
+            orjson.dumps(campaign.model_dump(mode="json", by_alias=True)).decode(),
+            campaign.learner_key,
+            now_us,
+        )
+        change_id = runtime.ids.uuid7(now_us)
+        return runtime.store.write(lambda connection: campaigns.load_version(connection, row, change_id))
+
+    def set_state(self, campaign_id: str, change: Literal["paused", "resumed"]) -> CampaignRow:
+        """Pause or resume a campaign. It acts with the next transaction, in every process. Raises NotFound."""
+        runtime = self._runtime
+        now_us = runtime.now_us()
+        change_id = runtime.ids.uuid7(now_us)
+        row = runtime.store.write(
+            lambda connection: campaigns.change_state(
+                connection, runtime.tenant, campaign_id, change, at_us=now_us, change_id=change_id
+            )
+        )
+        return _found(row, campaign_id)
+
+    def row(self, connection: Connection, campaign_id: str) -> CampaignRow:
+        """How a campaign stands. Raises NotFound."""
+        return _found(campaigns.campaign_by_id(connection, self._runtime.tenant, campaign_id), campaign_id)
+
+    def all(self, connection: Connection) -> list[CampaignRow]:
+        """Every campaign as it stands, in the order of their ids."""
+        return campaigns.all_campaigns(connection, self._runtime.tenant)
+
+    def get(self, connection: Connection, campaign_id: str, config_hash: str) -> Version:
+        """One version, compiled when it is first asked for. Raises NotFound."""
+        key = (campaign_id, config_hash)
+        with self._lock:
+            version = self._compiled.get(key)
+        if version is None:
+            row = campaigns.campaign_version(connection, self._runtime.tenant, campaign_id, config_hash)
+            if row is None:
+                raise NotFound(f"campaign {campaign_id!r} has no version {config_hash!r}")
+            version = self.compile(CampaignFile.model_validate_json(row.body))
+        return version
+
+    def compile(self, campaign: CampaignFile) -> Version:
+        """This very version, compiled already or now."""
+        key = (campaign.id, campaign.config_hash)
+        with self._lock:
+            if key not in self._compiled:
+                self._compiled[key] = Version.of(campaign, self._runtime.attributes, self._runtime.tenant)
+            return self._compiled[key]
+
+    def current(self, connection: Connection, campaign_id: str) -> Version:
+        """The current version of a campaign. Raises NotFound."""
+        return self.get(connection, campaign_id, self.row(connection, campaign_id).config_hash)
+
+
+def _found(row: CampaignRow | None, campaign_id: str) -> CampaignRow:
+    if row is None:
+        raise NotFound(f"there is no campaign {campaign_id!r}: load its file first")
+    return row
