@@ -112,10 +112,11 @@ def _explain(document: Document, model: type[BaseModel], error: ErrorDetails) ->
     """The problem in words, at its place; None for an error that only follows from another one."""
     loc = error["loc"]
     keys = _keys(document, loc)
+    context = error.get("ctx", {})
     match error["type"]:
         case "default_factory_not_called":
             return None
-        case "too_short" if len(error["input"]) >= error["ctx"]["min_length"]:
+        case "too_short" if len(error["input"]) >= context["min_length"]:
             return None
         case "missing":
             return document.problem((*keys, str(loc[-1])), "required, but not given")

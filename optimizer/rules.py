@@ -177,7 +177,7 @@ def _known(rule: Rule, columns: Columns, n: int) -> _Known:
             )
 
 
-_NUMERIC: Final[dict[str, Callable[[Any, Any], Any]]] = {
+_HOLDS: Final[dict[str, Callable[[Any, Any], Any]]] = {
     "==": np.equal,
     "!=": np.not_equal,
     "<": np.less,
@@ -192,19 +192,20 @@ _NUMERIC: Final[dict[str, Callable[[Any, Any], Any]]] = {
 def _compare(comparison: Comparison, column: NDArray[Any], n: int) -> _Known:
     op, value = comparison.op, comparison.value
     numeric = column.dtype.kind == "f"
-    missing = np.isnan(column) if numeric else np.fromiter((item is None for item in column), dtype=np.bool_, count=n)
+    missing = np.isnan(column) if numeric else np.asarray(_HOLDS["=="](column, None), dtype=np.bool_)
     if op == "missing":
         return _Known(true=missing, false=~missing)
     if op == "present":
         return _Known(true=~missing, false=missing)
-    if numeric:
+    if numeric or op in {"==", "!="}:
         operand = list(value) if isinstance(value, tuple) else value
-        holds = np.asarray(_NUMERIC[op](column, operand), dtype=np.bool_)
+        holds = np.asarray(_HOLDS[op](column, operand), dtype=np.bool_)
     elif op == "contains":
-        holds = np.fromiter((item is not None and value in item for item in column), dtype=np.bool_, count=n)
+        found = (item is not None and value in item for item in column.tolist())
+        holds = np.fromiter(found, dtype=np.bool_, count=n)
     else:
-        accepted = frozenset(value) if isinstance(value, tuple) else frozenset((value,))
-        holds = np.fromiter((item in accepted for item in column), dtype=np.bool_, count=n)
-        if op in {"!=", "not_in"}:
+        listed = frozenset(value) if isinstance(value, tuple) else frozenset((value,))
+        holds = np.fromiter(map(listed.__contains__, column.tolist()), dtype=np.bool_, count=n)
+        if op == "not_in":
             holds = ~holds
     return _Known(true=holds & ~missing, false=~holds & ~missing)

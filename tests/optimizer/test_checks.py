@@ -123,8 +123,8 @@ CASES = [
         "policy.crosses[0][0]",
         (
             "plann is neither a feature nor a dimension; did you mean plan?; allowed: plan, days_inactive, "
-            "churn_propensity, language, interests, hours_since_last_touch, touches_7d, last_message, message, channel, "
-            "timing"
+            "churn_propensity, language, interests, hours_since_last_touch, touches_7d, last_message, message, "
+            "channel, timing"
         ),
     ),
     (
