@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import orjson
-from sqlalchemy import func, select
+from sqlalchemy import bindparam, func, select
 
-from optimizer.store.bulk import insert_missing, select_in, upsert_rows
+from optimizer.store.bulk import insert_missing, one_of, select_in, upsert_rows
 from optimizer.store.rows import CustomerRow
 from optimizer.store.tables import customers
 
@@ -17,7 +17,16 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-_ALL = select(*customers.columns)
+_TENANT = customers.c.tenant == bindparam("tenant")
+_BY_CUSTOMER = select(*customers.columns).where(_TENANT, one_of(customers.c.customer_id))
+_BY_SUBJECT = select(*customers.columns).where(_TENANT, one_of(customers.c.subject_id))
+_SUBJECTS = select(customers.c.customer_id, customers.c.subject_id).where(_TENANT, one_of(customers.c.customer_id))
+_PAGE = (
+    select(*customers.columns)
+    .where(_TENANT, customers.c.customer_id > bindparam("after"), customers.c.loaded)
+    .order_by(customers.c.customer_id)
+    .limit(bindparam("size"))
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,33 +84,26 @@ def ensure_subjects(
 
 def subjects_by_customers(connection: Connection, tenant: str, customer_ids: Iterable[str]) -> dict[str, str]:
     """The subject of each of those customers who is known."""
-    query = select(customers.c.customer_id, customers.c.subject_id).where(customers.c.tenant == tenant)
-    found = select_in(connection, customer_ids, lambda chunk: query.where(customers.c.customer_id.in_(chunk)))
+    found = select_in(connection, _SUBJECTS, customer_ids, tenant=tenant)
     return {row.customer_id: row.subject_id for row in found}
 
 
 def customers_by_ids(connection: Connection, tenant: str, ids: Iterable[str]) -> dict[str, CustomerRow]:
     """The customers who are known of those ids, by customer id."""
-    query = _ALL.where(customers.c.tenant == tenant)
-    found = select_in(connection, ids, lambda chunk: query.where(customers.c.customer_id.in_(chunk)))
+    found = select_in(connection, _BY_CUSTOMER, ids, tenant=tenant)
     return {row.customer_id: CustomerRow._make(row) for row in found}
 
 
 def customers_by_subjects(connection: Connection, tenant: str, subject_ids: Iterable[str]) -> dict[str, CustomerRow]:
     """The customers behind those subjects, by subject id."""
-    query = _ALL.where(customers.c.tenant == tenant)
-    found = select_in(connection, subject_ids, lambda chunk: query.where(customers.c.subject_id.in_(chunk)))
+    found = select_in(connection, _BY_SUBJECT, subject_ids, tenant=tenant)
     return {row.subject_id: CustomerRow._make(row) for row in found}
 
 
 def audience_page(connection: Connection, tenant: str, after_customer_id: str, limit: int) -> list[CustomerRow]:
     """The next loaded customers after that id ('' to begin with), in the order of their ids."""
-    query = (
-        _ALL.where(customers.c.tenant == tenant, customers.c.customer_id > after_customer_id, customers.c.loaded)
-        .order_by(customers.c.customer_id)
-        .limit(limit)
-    )
-    return [CustomerRow._make(row) for row in connection.execute(query)]
+    page = connection.execute(_PAGE, {"tenant": tenant, "after": after_customer_id, "size": limit})
+    return [CustomerRow._make(row) for row in page]
 
 
 def count_customers(connection: Connection, tenant: str) -> int:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from sqlalchemy import ColumnElement, Select, func, select, tuple_
+from sqlalchemy import bindparam, func, select, tuple_
 
-from optimizer.store.bulk import insert_missing, insert_rows, select_in
+from optimizer.store.bulk import insert_missing, insert_rows, one_of, select_in
 from optimizer.store.rows import DecisionHead, DecisionRow
 from optimizer.store.tables import decisions, open_decisions, voids
 
@@ -17,6 +17,24 @@ if TYPE_CHECKING:
 
 _ALL = select(*decisions.columns)
 _HEAD = select(*(decisions.columns[name] for name in DecisionHead._fields))
+_TENANT = decisions.c.tenant == bindparam("tenant")
+_CAMPAIGN = decisions.c.campaign_id == bindparam("campaign_id")
+_BY_ID = _ALL.where(_TENANT, one_of(decisions.c.decision_id))
+_HEAD_BY_ID = _HEAD.where(_TENANT, one_of(decisions.c.decision_id))
+_BY_REQUEST = _ALL.where(_TENANT, _CAMPAIGN, one_of(decisions.c.request_id))
+_HEAD_BY_REQUEST = _HEAD.where(_TENANT, _CAMPAIGN, one_of(decisions.c.request_id))
+_DECIDED = select(decisions.c.subject_id, decisions.c.decision_id).where(
+    _TENANT, _CAMPAIGN, decisions.c.occasion == bindparam("occasion"), one_of(decisions.c.subject_id)
+)
+_HEAD_BY_SUBJECT = (
+    _HEAD.where(_TENANT, decisions.c.decided_us.between(bindparam("since_us"), bindparam("until_us")))
+    .where(one_of(decisions.c.subject_id))
+    .order_by(decisions.c.subject_id, decisions.c.campaign_id, decisions.c.decided_us, decisions.c.decision_id)
+)
+_HEAD_BY_SUBJECT_IN_CAMPAIGN = _HEAD_BY_SUBJECT.where(_CAMPAIGN)
+_VOID = select(voids.c.decision_id, voids.c.cause).where(
+    voids.c.tenant == bindparam("tenant"), one_of(voids.c.decision_id)
+)
 
 
 def insert_decisions(connection: Connection, rows: Sequence[DecisionRow]) -> None:
@@ -37,12 +55,13 @@ def decision_by_id(connection: Connection, tenant: str, decision_id: str) -> Dec
 
 def decisions_by_ids(connection: Connection, tenant: str, ids: Iterable[str]) -> dict[str, DecisionRow]:
     """The decisions that exist of those ids, whole, by id."""
-    return {row.decision_id: DecisionRow._make(row) for row in _select_in(connection, _ALL, tenant, "decision_id", ids)}
+    found = select_in(connection, _BY_ID, ids, tenant=tenant)
+    return {row.decision_id: DecisionRow._make(row) for row in found}
 
 
 def heads_by_ids(connection: Connection, tenant: str, ids: Iterable[str]) -> dict[str, DecisionHead]:
     """The heads of the decisions that exist of those ids, by id."""
-    found = _select_in(connection, _HEAD, tenant, "decision_id", ids)
+    found = select_in(connection, _HEAD_BY_ID, ids, tenant=tenant)
     return {row.decision_id: DecisionHead._make(row) for row in found}
 
 
@@ -50,7 +69,7 @@ def decisions_by_requests(
     connection: Connection, tenant: str, campaign_id: str, request_ids: Iterable[str]
 ) -> dict[str, DecisionRow]:
     """The stored decisions of a campaign for those of the caller's request ids that have one, whole, by request id."""
-    found = _select_in(connection, _ALL, tenant, "request_id", request_ids, decisions.c.campaign_id == campaign_id)
+    found = select_in(connection, _BY_REQUEST, request_ids, tenant=tenant, campaign_id=campaign_id)
     return {row.request_id: DecisionRow._make(row) for row in found}
 
 
@@ -58,7 +77,7 @@ def heads_by_requests(
     connection: Connection, tenant: str, campaign_id: str, request_ids: Iterable[str]
 ) -> dict[str, DecisionHead]:
     """Like `decisions_by_requests`, the heads alone."""
-    found = _select_in(connection, _HEAD, tenant, "request_id", request_ids, decisions.c.campaign_id == campaign_id)
+    found = select_in(connection, _HEAD_BY_REQUEST, request_ids, tenant=tenant, campaign_id=campaign_id)
     return {row.request_id: DecisionHead._make(row) for row in found}
 
 
@@ -66,16 +85,7 @@ def decided_subjects(
     connection: Connection, tenant: str, campaign_id: str, occasion: str, subject_ids: Iterable[str]
 ) -> dict[str, str]:
     """Which of the subjects the campaign has decided already on this occasion: the decision's id by subject."""
-    query = select(decisions.c.subject_id, decisions.c.decision_id)
-    found = _select_in(
-        connection,
-        query,
-        tenant,
-        "subject_id",
-        subject_ids,
-        decisions.c.campaign_id == campaign_id,
-        decisions.c.occasion == occasion,
-    )
+    found = select_in(connection, _DECIDED, subject_ids, tenant=tenant, campaign_id=campaign_id, occasion=occasion)
     return {row.subject_id: row.decision_id for row in found}
 
 
@@ -93,13 +103,12 @@ def heads_of_subjects(  # noqa: PLR0913 - whose, when, and of which campaign
     In the order (subject, campaign, decided_us, decision id) within each chunk of subjects; a subject's decisions are
     together.
     """
-    conditions: list[ColumnElement[bool]] = [decisions.c.decided_us.between(since_us, until_us)]
-    if campaign_id is not None:
-        conditions.append(decisions.c.campaign_id == campaign_id)
-    query = _HEAD.order_by(
-        decisions.c.subject_id, decisions.c.campaign_id, decisions.c.decided_us, decisions.c.decision_id
-    )
-    found = _select_in(connection, query, tenant, "subject_id", subject_ids, *conditions)
+    span = {"since_us": since_us, "until_us": until_us}
+    if campaign_id is None:
+        found = select_in(connection, _HEAD_BY_SUBJECT, subject_ids, tenant=tenant, **span)
+    else:
+        query = _HEAD_BY_SUBJECT_IN_CAMPAIGN
+        found = select_in(connection, query, subject_ids, tenant=tenant, campaign_id=campaign_id, **span)
     return [DecisionHead._make(row) for row in found]
 
 
@@ -162,35 +171,4 @@ def insert_voids(connection: Connection, tenant: str, causes: Mapping[str, str],
 
 def void_causes(connection: Connection, tenant: str, ids: Iterable[str]) -> dict[str, str]:
     """Which of those decisions are void: the cause by decision id."""
-
-    def query(chunk: list[str]) -> Select[*tuple[Any, ...]]:
-        return select(voids.c.decision_id, voids.c.cause).where(
-            voids.c.tenant == tenant, voids.c.decision_id.in_(chunk)
-        )
-
-    return {row.decision_id: row.cause for row in select_in(connection, ids, query)}
-
-
-def _select_in(
-    connection: Connection,
-    query: Select[*tuple[Any, ...]],
-    tenant: str,
-    column: str,
-    values: Iterable[str],
-    *conditions: ColumnElement[bool],
-) -> Iterable[Any]:
-    narrowed = query.where(decisions.c.tenant == tenant, *conditions)
-    return select_in(connection, values, lambda chunk: narrowed.where(decisions.columns[column].in_(chunk)))
-
-
-def decisions_since(
-    connection: Connection, tenant: str, campaign_id: str, after_id: str, limit: int
-) -> list[DecisionRow]:
-    """The next decisions of a campaign, whole, in the order in which they were made; after that id ('' to begin with)."""
-    query = (
-        _ALL.where(decisions.c.tenant == tenant, decisions.c.campaign_id == campaign_id)
-        .where(decisions.c.decision_id > after_id)
-        .order_by(decisions.c.decision_id)
-        .limit(limit)
-    )
-    return [DecisionRow._make(row) for row in connection.execute(query)]
+    return {row.decision_id: row.cause for row in select_in(connection, _VOID, ids, tenant=tenant)}

@@ -4,20 +4,37 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import bindparam, delete, func, select
 
-from optimizer.store.bulk import CHUNK, insert_missing, insert_new, select_in
+from optimizer.store.bulk import CHUNK, insert_missing, insert_new, one_of, select_in
 from optimizer.store.rows import EventRow
 from optimizer.store.tables import events, parked
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from sqlalchemy import Column, Connection, Select
+    from sqlalchemy import Connection
 
     from optimizer.store.rows import DecisionRow
 
-_ALL = select(*events.columns)
+_MINE = select(*events.columns).where(events.c.tenant == bindparam("tenant"))
+_BY_ID = _MINE.where(one_of(events.c.event_id))
+_BY_DECISION = _MINE.where(one_of(events.c.decision_id))
+_BY_REQUEST = _MINE.where(
+    events.c.campaign_id == bindparam("campaign_id"), events.c.decision_id.is_(None), one_of(events.c.request_id)
+)
+_BY_SUBJECT = _MINE.where(
+    events.c.decision_id.is_(None),
+    events.c.request_id.is_(None),
+    events.c.occurred_us.between(bindparam("since_us"), bindparam("until_us")),
+    one_of(events.c.subject_id),
+)
+_PARKED = select(parked.c.event_id).where(parked.c.tenant == bindparam("tenant"))
+_PARKED_BY_DECISION = _PARKED.where(one_of(parked.c.decision_id))
+_PARKED_BY_REQUEST = _PARKED.where(
+    parked.c.campaign_id == bindparam("campaign_id"), parked.c.decision_id.is_(None), one_of(parked.c.request_id)
+)
+_ANY_PARKED = _PARKED.limit(1)
 
 
 def insert_events(connection: Connection, rows: Sequence[EventRow]) -> set[str]:
@@ -30,15 +47,13 @@ def insert_events(connection: Connection, rows: Sequence[EventRow]) -> set[str]:
 
 def events_by_ids(connection: Connection, tenant: str, ids: Iterable[str]) -> dict[str, EventRow]:
     """The events that exist of those ids, by id."""
-    query = _ALL.where(events.c.tenant == tenant)
-    found = select_in(connection, ids, lambda chunk: query.where(events.c.event_id.in_(chunk)))
+    found = select_in(connection, _BY_ID, ids, tenant=tenant)
     return {row.event_id: EventRow._make(row) for row in found}
 
 
 def events_naming_decisions(connection: Connection, tenant: str, decision_ids: Iterable[str]) -> list[EventRow]:
     """Every event that names one of those decisions by its id, in no particular order."""
-    query = _ALL.where(events.c.tenant == tenant)
-    found = select_in(connection, decision_ids, lambda chunk: query.where(events.c.decision_id.in_(chunk)))
+    found = select_in(connection, _BY_DECISION, decision_ids, tenant=tenant)
     return [EventRow._make(row) for row in found]
 
 
@@ -46,8 +61,7 @@ def events_naming_requests(
     connection: Connection, tenant: str, campaign_id: str, request_ids: Iterable[str]
 ) -> list[EventRow]:
     """Every event that names, without a decision id, one of the campaign's requests, in no particular order."""
-    query = _ALL.where(events.c.tenant == tenant, events.c.campaign_id == campaign_id, events.c.decision_id.is_(None))
-    found = select_in(connection, request_ids, lambda chunk: query.where(events.c.request_id.in_(chunk)))
+    found = select_in(connection, _BY_REQUEST, request_ids, tenant=tenant, campaign_id=campaign_id)
     return [EventRow._make(row) for row in found]
 
 
@@ -58,13 +72,7 @@ def events_of_subjects(
 
     It occurred in [since_us, until_us].
     """
-    query = _ALL.where(
-        events.c.tenant == tenant,
-        events.c.decision_id.is_(None),
-        events.c.request_id.is_(None),
-        events.c.occurred_us.between(since_us, until_us),
-    )
-    found = select_in(connection, subject_ids, lambda chunk: query.where(events.c.subject_id.in_(chunk)))
+    found = select_in(connection, _BY_SUBJECT, subject_ids, tenant=tenant, since_us=since_us, until_us=until_us)
     return [EventRow._make(row) for row in found]
 
 
@@ -79,16 +87,13 @@ def take_parked(connection: Connection, tenant: str, rows: Sequence[DecisionRow]
 
     In the order (received_us, event id).
     """
-    if connection.execute(select(parked.c.event_id).where(parked.c.tenant == tenant).limit(1)).first() is None:
+    if connection.execute(_ANY_PARKED, {"tenant": tenant}).first() is None:
         return []
-    naming = select(parked.c.event_id).where(parked.c.tenant == tenant)
-    by_decision = naming.where(parked.c.decision_id.is_not(None))
-    ids = _event_ids(connection, by_decision, parked.c.decision_id, [row.decision_id for row in rows])
+    found = list(select_in(connection, _PARKED_BY_DECISION, [row.decision_id for row in rows], tenant=tenant))
     for campaign_id in dict.fromkeys(row.campaign_id for row in rows):
         requests = [row.request_id for row in rows if row.request_id is not None and row.campaign_id == campaign_id]
-        by_request = naming.where(parked.c.decision_id.is_(None), parked.c.campaign_id == campaign_id)
-        ids |= _event_ids(connection, by_request, parked.c.request_id, requests)
-    taken = sorted(ids)
+        found += select_in(connection, _PARKED_BY_REQUEST, requests, tenant=tenant, campaign_id=campaign_id)
+    taken = [row.event_id for row in found]
     for start in range(0, len(taken), CHUNK):
         chunk = taken[start : start + CHUNK]
         connection.execute(delete(parked).where(parked.c.tenant == tenant, parked.c.event_id.in_(chunk)))
@@ -98,8 +103,3 @@ def take_parked(connection: Connection, tenant: str, rows: Sequence[DecisionRow]
 def count_parked(connection: Connection, tenant: str) -> int:
     """How many events wait for a decision."""
     return connection.execute(select(func.count()).where(parked.c.tenant == tenant)).scalar_one()
-
-
-def _event_ids(connection: Connection, query: Select[str], column: Column[str], values: Iterable[str]) -> set[str]:
-    found = select_in(connection, values, lambda chunk: query.where(column.in_(chunk)))
-    return {row.event_id for row in found}

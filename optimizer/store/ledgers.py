@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 
-from optimizer.store.bulk import select_in, upsert_rows
+from optimizer.store.bulk import one_of, select_in, upsert_rows
 from optimizer.store.tables import ledger
 
 if TYPE_CHECKING:
@@ -14,11 +14,14 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
+_BY_SUBJECT = select(ledger.c.subject_id, ledger.c.body).where(
+    ledger.c.tenant == bindparam("tenant"), one_of(ledger.c.subject_id)
+)
+
 
 def ledgers_by_subjects(connection: Connection, tenant: str, subject_ids: Iterable[str]) -> dict[str, str]:
     """The ledger bodies of those subjects who have one."""
-    query = select(ledger.c.subject_id, ledger.c.body).where(ledger.c.tenant == tenant)
-    found = select_in(connection, subject_ids, lambda chunk: query.where(ledger.c.subject_id.in_(chunk)))
+    found = select_in(connection, _BY_SUBJECT, subject_ids, tenant=tenant)
     return {row.subject_id: row.body for row in found}
 
 

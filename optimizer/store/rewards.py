@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from sqlalchemy import bindparam, delete, func, insert, select, tuple_
 
-from optimizer.store.bulk import insert_rows, select_in
+from optimizer.store.bulk import insert_rows, one_of, select_in
 from optimizer.store.rows import RewardRow, TrainingRow
 from optimizer.store.tables import decisions, open_decisions, rewards
 
@@ -20,6 +20,14 @@ _IN_REWARDS = {"decision_id", "mature_us", "reward"}
 _TRAINING = select(
     *((rewards if name in _IN_REWARDS else decisions).columns[name] for name in TrainingRow._fields)
 ).join_from(rewards, decisions, _SAME)
+_BY_ID = select(*rewards.columns).where(rewards.c.tenant == bindparam("tenant"), one_of(rewards.c.decision_id))
+_CLOSED = (
+    delete(open_decisions)
+    .where(open_decisions.c.tenant == bindparam("of_tenant"))
+    .where(open_decisions.c.campaign_id == bindparam("of_campaign"))
+    .where(open_decisions.c.mature_us == bindparam("of_mature_us"))
+    .where(open_decisions.c.decision_id == bindparam("of_decision"))
+)
 
 
 class GroupReward(NamedTuple):
@@ -39,13 +47,6 @@ def insert_rewards(connection: Connection, rows: Sequence[RewardRow]) -> None:
     if not rows:
         return
     insert_rows(connection, rewards, rows)
-    closed = (
-        delete(open_decisions)
-        .where(open_decisions.c.tenant == bindparam("of_tenant"))
-        .where(open_decisions.c.campaign_id == bindparam("of_campaign"))
-        .where(open_decisions.c.mature_us == bindparam("of_mature_us"))
-        .where(open_decisions.c.decision_id == bindparam("of_decision"))
-    )
     keys = [
         {
             "of_tenant": row.tenant,
@@ -55,7 +56,7 @@ def insert_rewards(connection: Connection, rows: Sequence[RewardRow]) -> None:
         }
         for row in rows
     ]
-    connection.execute(closed, keys)
+    connection.execute(_CLOSED, keys)
 
 
 def reopen_rewards(connection: Connection, tenant: str, campaign_id: str) -> None:
@@ -72,8 +73,7 @@ def reopen_rewards(connection: Connection, tenant: str, campaign_id: str) -> Non
 
 def rewards_by_ids(connection: Connection, tenant: str, decision_ids: Iterable[str]) -> dict[str, RewardRow]:
     """The rewards that those decisions have, by decision id."""
-    query = select(*rewards.columns).where(rewards.c.tenant == tenant)
-    found = select_in(connection, decision_ids, lambda chunk: query.where(rewards.c.decision_id.in_(chunk)))
+    found = select_in(connection, _BY_ID, decision_ids, tenant=tenant)
     return {row.decision_id: RewardRow._make(row) for row in found}
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from sqlalchemy import bindparam, case, func, select, update
 
-from optimizer.store.bulk import insert_rows, select_in
+from optimizer.store.bulk import insert_rows, one_of, select_in
 from optimizer.store.rows import TouchRow, TransitionRow
 from optimizer.store.tables import touch_transitions, touches
 
@@ -16,6 +16,21 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 _ALL = select(*touches.columns)
+_BY_ID = _ALL.where(touches.c.tenant == bindparam("tenant"), one_of(touches.c.decision_id))
+_SEQS = select(touches.c.decision_id, touches.c.seq).where(
+    touches.c.tenant == bindparam("tenant"), one_of(touches.c.decision_id)
+)
+_CHANGE = (
+    update(touches)
+    .where(touches.c.tenant == bindparam("of_tenant"), touches.c.decision_id == bindparam("of_decision"))
+    .values(
+        state=bindparam("new_state"),
+        seq=bindparam("new_seq"),
+        sent_us=func.coalesce(touches.c.sent_us, bindparam("new_sent_us")),
+        lease_token=bindparam("new_token"),
+        lease_until_us=bindparam("new_until_us"),
+    )
+)
 
 
 class TouchChange(NamedTuple):
@@ -44,12 +59,7 @@ def transition(connection: Connection, tenant: str, changes: Sequence[TouchChang
     """
     if not changes:
         return
-    query = select(touches.c.decision_id, touches.c.seq).where(touches.c.tenant == tenant)
-    found = select_in(
-        connection,
-        (change.decision_id for change in changes),
-        lambda chunk: query.where(touches.c.decision_id.in_(chunk)),
-    )
+    found = select_in(connection, _SEQS, (change.decision_id for change in changes), tenant=tenant)
     seqs = {row.decision_id: row.seq for row in found}
     transitions = []
     updates = []
@@ -58,6 +68,7 @@ def transition(connection: Connection, tenant: str, changes: Sequence[TouchChang
         transitions.append(TransitionRow(tenant, change.decision_id, seq, change.state, change.at_us, change.reason))
         updates.append(
             {
+                "of_tenant": tenant,
                 "of_decision": change.decision_id,
                 "new_state": change.state,
                 "new_seq": seq,
@@ -67,24 +78,12 @@ def transition(connection: Connection, tenant: str, changes: Sequence[TouchChang
             }
         )
     insert_rows(connection, touch_transitions, transitions)
-    connection.execute(
-        update(touches)
-        .where(touches.c.tenant == tenant, touches.c.decision_id == bindparam("of_decision"))
-        .values(
-            state=bindparam("new_state"),
-            seq=bindparam("new_seq"),
-            sent_us=func.coalesce(touches.c.sent_us, bindparam("new_sent_us")),
-            lease_token=bindparam("new_token"),
-            lease_until_us=bindparam("new_until_us"),
-        ),
-        updates,
-    )
+    connection.execute(_CHANGE, updates)
 
 
 def touches_by_ids(connection: Connection, tenant: str, decision_ids: Iterable[str]) -> dict[str, TouchRow]:
     """The touches that those decisions have, by decision id."""
-    query = _ALL.where(touches.c.tenant == tenant)
-    found = select_in(connection, decision_ids, lambda chunk: query.where(touches.c.decision_id.in_(chunk)))
+    found = select_in(connection, _BY_ID, decision_ids, tenant=tenant)
     return {row.decision_id: TouchRow._make(row) for row in found}
 
 
