@@ -1,21 +1,29 @@
-"""Closing: once a decision is mature, its reward is computed from the logs and stored. Any process may do it, at any time, with the same result."""
+"""Closing: once a decision is mature, its reward is computed from the logs and stored.
+
+Any process may do it, at any time, with the same result.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
+from typing import TYPE_CHECKING
 
 import orjson
-from sqlalchemy import Connection
 
 from optimizer.decisions import TOUCH_LIFETIME_US
 from optimizer.groups import Group
 from optimizer.recording import SENT_EVENTS
 from optimizer.rewards import DecisionFacts, EventFacts, JoinedReward, join
-from optimizer.runtime import Runtime
 from optimizer.store import campaigns, decisions, events, rewards, touches
 from optimizer.store.rows import DecisionHead, EventRow, RewardRow
-from optimizer.versions import Versions
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from sqlalchemy import Connection
+
+    from optimizer.runtime import Runtime
+    from optimizer.versions import Versions
 
 SETTLE_US = 2_000_000
 """Closing stays this far behind the clock, so that what was received before is committed."""
@@ -67,7 +75,7 @@ class Closing:
         return len(rows)
 
     def _paused(self, connection: Connection, campaign_id: str, heads: Sequence[DecisionHead]) -> dict[str, str]:
-        """The decisions whose touch might have been due while the campaign was paused: whichever arm they drew, they are left out."""
+        """The decisions whose touch might have been due during a pause: whichever arm they drew, they are left out."""
         changes = campaigns.changes_of(connection, self._runtime.tenant, campaign_id)
         edges = [(change.change, change.at_us) for change in changes if change.change != "loaded"]
         pauses = [

@@ -1,30 +1,34 @@
-"""From requests and audiences to logged decisions: facts are gathered, the decider decides, rows are written, in one transaction."""
+"""From requests and audiences to logged decisions: facts gathered, decided and written in one transaction."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from datetime import datetime
 from hashlib import sha256
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import orjson
-from sqlalchemy import Connection
 
 from optimizer import history
-from optimizer.catalog import Arm
 from optimizer.clock import from_us
 from optimizer.decider import Batch, Choices
 from optimizer.errors import Conflict, InvalidInput, OptimizerError
 from optimizer.facts import ZONES, batch_of, context_of, history_of
 from optimizer.groups import GROUPS, Group, assign
 from optimizer.reasons import ALLOWED, Reason
-from optimizer.runtime import Runtime
-from optimizer.serving import Served, Serving
 from optimizer.store import customers, decisions, events, ledgers, touches
 from optimizer.store.rows import CustomerRow, DecisionRow, EventRow, TouchRow
-from optimizer.versions import Version, Versions
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from datetime import datetime
+
+    from sqlalchemy import Connection
+
+    from optimizer.catalog import Arm
+    from optimizer.runtime import Runtime
+    from optimizer.serving import Served, Serving
+    from optimizer.versions import Version, Versions
 
 TOUCH_LIFETIME_US = 24 * history.HOUR_US
 """How long a touch without a timing slot waits to be sent or shown."""
@@ -133,11 +137,13 @@ class Decisions:
         self._on_parked = on_parked
 
     def answer(self, connection: Connection, requests: Sequence[DecisionRequest]) -> list[Decision | OptimizerError]:
-        """Decide each request, or say why not, in order; of one customer or one request id the later sees the earlier."""
+        """Decide each request, or say why not, in order; of one customer or request id the later sees the earlier."""
         answers: dict[int, Decision | OptimizerError] = {}
         waiting = list(enumerate(requests))
         while waiting:
-            wave, later, taken = [], [], set()
+            wave: list[tuple[int, DecisionRequest]] = []
+            later: list[tuple[int, DecisionRequest]] = []
+            taken: set[tuple[str, int, str]] = set()
             for place, request in waiting:
                 keys = {(request.campaign_id, 0, request.customer_id), (request.campaign_id, 1, request.request_id)}
                 (later if keys & taken else wave).append((place, request))
@@ -219,7 +225,8 @@ class Decisions:
             served, choices = None, nothing(batch, len(version.catalog), Reason.CAMPAIGN_NOT_ACTIVE)
         else:
             choices = version.decider.decide(batch, served.scorer if served else None)
-        rows = _rows(runtime.tenant, version, subjects, ids, batch, choices, served, histories, now_us)
+        outcome = _Outcome(now_us, ids, batch, histories, choices, served)
+        rows = _rows(runtime.tenant, version, subjects, outcome)
         decisions.insert_decisions(connection, rows)
         self._plan_touches(connection, version, rows, books)
         found = events.take_parked(connection, runtime.tenant, rows)
@@ -268,18 +275,21 @@ def nothing(batch: Batch, k: int, reason: Reason) -> Choices:
     )
 
 
-def _rows(  # noqa: PLR0913 - everything that a decision stores
-    tenant: str,
-    version: Version,
-    subjects: Sequence[Subject],
-    ids: Sequence[str],
-    batch: Batch,
-    choices: Choices,
-    served: Served | None,
-    histories: Sequence[Mapping[str, Any]],
-    now_us: int,
-) -> list[DecisionRow]:
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """What was known and what was chosen for some subjects, ready to be written."""
+
+    now_us: int
+    ids: Sequence[str]
+    batch: Batch
+    histories: Sequence[Mapping[str, Any]]
+    choices: Choices
+    served: Served | None
+
+
+def _rows(tenant: str, version: Version, subjects: Sequence[Subject], outcome: _Outcome) -> list[DecisionRow]:
     campaign, catalog = version.campaign, version.catalog
+    now_us, batch, choices, served = outcome.now_us, outcome.batch, outcome.choices, outcome.served
     policies = version.decider.policies(batch, served.scorer.snapshot if served else None)
     written = {code: orjson.dumps(asdict(policy)).decode() for code, policy in policies.items()}
     close_us, mature_us = version.rewards.close_us(now_us), version.rewards.mature_us(now_us)
@@ -301,7 +311,7 @@ def _rows(  # noqa: PLR0913 - everything that a decision stores
         rows.append(
             DecisionRow(
                 tenant=tenant,
-                decision_id=ids[i],
+                decision_id=outcome.ids[i],
                 campaign_id=campaign.id,
                 config_hash=campaign.config_hash,
                 subject_id=subject.subject_id,
@@ -320,7 +330,7 @@ def _rows(  # noqa: PLR0913 - everything that a decision stores
                 snapshot_id=served.snapshot_id if served else None,
                 exploration=written[groups[i]],
                 context=orjson.dumps(subject.context, option=orjson.OPT_SORT_KEYS).decode(),
-                history=orjson.dumps(histories[i]).decode(),
+                history=orjson.dumps(outcome.histories[i]).decode(),
                 candidates=masks[i].tobytes(),
                 removed=removed[i][~allowed[i]].tobytes(),
                 scores=b"" if scores is None else scores[i][allowed[i]].tobytes(),

@@ -1,17 +1,14 @@
-"""The engine: store, decider, outbox, rewards and trainer composed. Everything outside the library calls this, the simulator too."""
+"""The engine: store, decider, outbox, rewards and trainer composed.
+
+Everything outside the library calls this, the simulator too.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from sqlalchemy import Connection
-
-from optimizer.attributes import Attributes
-from optimizer.campaign import CampaignFile
 from optimizer.clock import Clock, SystemClock, from_us
 from optimizer.closing import SETTLE_US, Closing
 from optimizer.decisions import Decision, DecisionRequest, Decisions
@@ -25,18 +22,31 @@ from optimizer.runs import Runs, next_occurrence
 from optimizer.runtime import Runtime
 from optimizer.serving import Serving
 from optimizer.store import Store, customers, decisions, runs, touches
-from optimizer.store.customers import Customer
-from optimizer.store.rows import CampaignRow, CustomerRow, DecisionRow, RunRow
 from optimizer.trainer import Trainer
 from optimizer.verification import Candidate, Check, Logged, verify
 from optimizer.versions import Versions
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from functools import partial
+from pathlib import Path
+
+    from sqlalchemy import Connection
+
+    from optimizer.attributes import Attributes
+    from optimizer.campaign import CampaignFile
+    from optimizer.store.customers import Customer
+    from optimizer.store.rows import CampaignRow, CustomerRow, DecisionRow, RunRow
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """Something that the scheduler does again and again. It may run late, twice or not at all: the tables say what is to be done."""
+    """Something that the scheduler does again and again.
+
+    It may run late, twice or not at all: the tables say what is to be done.
+    """
 
     name: str
     every: timedelta
@@ -121,9 +131,7 @@ class Engine:
         """Store customers whose facts were checked; each replaces what was known of that customer."""
         runtime = self.runtime
         now_us = runtime.now_us()
-        runtime.store.write(
-            lambda c: customers.upsert_customers(c, runtime.tenant, rows, now_us, runtime.ids.uuid4)
-        )
+        runtime.store.write(lambda c: customers.upsert_customers(c, runtime.tenant, rows, now_us, runtime.ids.uuid4))
 
     def customer(self, customer_id: str) -> CustomerRow:
         """One customer as stored. Raises NotFound."""
@@ -155,7 +163,7 @@ class Engine:
         return self._read(lambda c: self._decision(c, self._row(c, decision_id)))
 
     def explain(self, decision_id: str) -> Explanation:
-        """One logged decision with every arm's score and probability, or the reason for which it was removed. Raises NotFound."""
+        """One logged decision with every arm's score and probability, or why it was removed. Raises NotFound."""
 
         def look(connection: Connection) -> Explanation:
             row = self._row(connection, decision_id)
@@ -171,17 +179,16 @@ class Engine:
     def verify_campaign(self, campaign_id: str) -> tuple[int, list[tuple[str, list[Check]]]]:
         """Recompute all decisions of a campaign: how many, and the checks of those of which one does not hold."""
         self.campaign(campaign_id)
-        tenant, after, count = self.runtime.tenant, (-1, ""), 0
+        tenant, after, count = self.runtime.tenant, "", 0
         failed: list[tuple[str, list[Check]]] = []
-        while page := self._read(
-            lambda c, a=after: decisions.decision_page(c, tenant, campaign_id, after=a, limit=1000)  # type: ignore[misc]
-        ):
+        query = partial(decisions.decision_page, tenant=tenant, campaign_id=campaign_id, limit=1000)
+        while page := self._read(partial(query, after_id=after)):
             for row in page:
-                checks = self._read(lambda c, r=row: self._verify(c, r))  # type: ignore[misc]
+                checks = self._read(partial(self._verify, row=row))
                 if not all(check.holds for check in checks):
                     failed.append((row.decision_id, checks))
             count += len(page)
-            after = (page[-1].mature_us, page[-1].decision_id)
+            after = page[-1].decision_id
         return count, failed
 
     def _verify(self, connection: Connection, row: DecisionRow) -> list[Check]:
@@ -208,7 +215,7 @@ class Engine:
         return self.runtime.store.write(lambda c: self._recording.record(c, events))
 
     def void(self, decision_ids: Sequence[str], cause: str) -> None:
-        """Leave decisions out of learning and take their planned touches back, for a cause that does not depend on the arm."""
+        """Leave decisions out of learning and take their planned touches back; the cause must not depend on the arm."""
         now_us = self.runtime.now_us()
 
         def change(connection: Connection) -> None:

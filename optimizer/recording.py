@@ -1,27 +1,31 @@
 """Events in: stored once, resolved as far as possible, and applied to touches and ledgers.
 
-Nothing is lost: an event that names an unknown decision is parked and applied when the decision appears; a late one is kept and shown. Whether
-an event counts for a reward is decided at the close, from the log alone.
+Nothing is lost: an event that names an unknown decision is parked and applied when the decision appears; a late one is
+kept and shown. Whether an event counts for a reward is decided at the close, from the log alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
-from sqlalchemy import Connection
 
 from optimizer import history
 from optimizer.clock import to_us
 from optimizer.errors import InvalidInput
-from optimizer.runtime import Runtime
 from optimizer.store import customers, decisions, events, ledgers, touches
 from optimizer.store.rows import DecisionHead, EventRow, TouchRow
 from optimizer.store.touches import TouchChange
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+
+    from sqlalchemy import Connection
+
+    from optimizer.runtime import Runtime
 
 SENT_EVENTS = frozenset({"sent", "shown"})
 """With these a caller says that a touch of its own was made."""
@@ -34,8 +38,9 @@ _PROGRESS = {"sent": 0, **_ADVANCES}
 class EventIn:
     """Something observed, as it is reported.
 
-    It names a decision by `decision_id`, or by `campaign_id` and `request_id`; or only a customer (within a campaign if `campaign_id` is given).
-    `event_id` is the reporter's own: the same id is the same event. `occurred_at` is now if it is not given.
+    It names a decision by `decision_id`, or by `campaign_id` and `request_id`; or only a customer (within a campaign if
+    `campaign_id` is given). `event_id` is the reporter's own: the same id is the same event. `occurred_at` is now if it
+    is not given.
     """
 
     event_id: str
@@ -87,7 +92,9 @@ class Recording:
         """Take checked events; one receipt each, in order."""
         tenant, now_us = self._runtime.tenant, self._runtime.now_us()
         named = [e.customer_id for e in reported if e.customer_id is not None]
-        subjects = customers.ensure_subjects(connection, tenant, named, now_us, self._runtime.ids.uuid4) if named else {}
+        subjects = (
+            customers.ensure_subjects(connection, tenant, named, now_us, self._runtime.ids.uuid4) if named else {}
+        )
         rows: dict[str, EventRow] = {}
         for event in reported:
             subject_id = None if event.customer_id is None else subjects[event.customer_id]
@@ -129,14 +136,18 @@ class Recording:
         requests = [row for row in rows if row.decision_id is None and row.request_id is not None and row.campaign_id]
         for campaign_id in dict.fromkeys(row.campaign_id for row in requests if row.campaign_id):
             mine = [row for row in requests if row.campaign_id == campaign_id]
-            heads = decisions.heads_by_requests(connection, tenant, campaign_id, [r.request_id for r in mine if r.request_id])
+            heads = decisions.heads_by_requests(
+                connection, tenant, campaign_id, [r.request_id for r in mine if r.request_id]
+            )
             found |= {row.event_id: heads[row.request_id] for row in mine if row.request_id in heads}
         return found
 
     def _act(self, connection: Connection, rows: Sequence[EventRow], heads: Mapping[str, DecisionHead]) -> None:
         """Move touches on and note sends and opens in the ledgers, in the order in which the events occurred."""
         tenant = self._runtime.tenant
-        ordered = sorted((row for row in rows if row.event_id in heads), key=lambda row: (row.occurred_us, row.event_id))
+        ordered = sorted(
+            (row for row in rows if row.event_id in heads), key=lambda row: (row.occurred_us, row.event_id)
+        )
         acting = [row for row in ordered if row.name in SENT_EVENTS or row.name in _ADVANCES]
         if not acting:
             return

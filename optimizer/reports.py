@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import sqrt
+from typing import TYPE_CHECKING
 
-from sqlalchemy import Connection
-
-from optimizer.serving import Serving
 from optimizer.store import decisions, rewards, touches
-from optimizer.store.rows import CampaignRow
-from optimizer.versions import Versions
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from sqlalchemy import Connection
+
+    from optimizer.serving import Serving
+    from optimizer.store.rows import CampaignRow
+    from optimizer.versions import Versions
 
 _Z_95 = 1.959963984540054
 
 
 @dataclass(frozen=True, slots=True)
 class GroupReport:
-    """The closed decisions of one group, with the mean reward and its 95% interval (normal approximation; None with fewer than two)."""
+    """The closed decisions of one group: mean reward, 95% interval (normal approximation; None for fewer than 2)."""
 
     group: str
     decisions: int
@@ -70,7 +74,7 @@ def report(connection: Connection, versions: Versions, serving: Serving, row: Ca
 
 
 def _interval(n: int, total: float, squares: float) -> tuple[float, float] | None:
-    if n < 2:
+    if n <= 1:
         return None
     mean = total / n
     half = _Z_95 * sqrt(max(squares / n - mean * mean, 0.0) / (n - 1))

@@ -1,25 +1,29 @@
-"""Runs: passes of a campaign over its audience, started by a schedule, a command or a caller, resumed where they stopped."""
+"""Passes of a campaign over its audience: started by a schedule, a command or a caller, resumed where they stopped."""
 
 from __future__ import annotations
 
 from datetime import datetime, time, timedelta
 from functools import partial
+from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 import numpy as np
-from sqlalchemy import Connection
 
 from optimizer import history
-from optimizer.campaign import CampaignFile, Schedule
 from optimizer.clock import from_us
 from optimizer.decisions import Decisions, Subject
 from optimizer.errors import Conflict
 from optimizer.facts import columns_of, context_of, history_of
 from optimizer.rules import evaluate
-from optimizer.runtime import Runtime
 from optimizer.store import customers, decisions, ledgers, runs
 from optimizer.store.rows import CustomerRow, RunRow
-from optimizer.versions import Version, Versions
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from optimizer.campaign import CampaignFile, Schedule
+    from optimizer.runtime import Runtime
+    from optimizer.versions import Version, Versions
 
 PAGE = 2_000
 """Customers decided in one transaction."""
@@ -30,7 +34,8 @@ _DAY = timedelta(days=1)
 def latest_occurrence(schedule: Schedule, starts_at: datetime, now: datetime) -> datetime | None:
     """The last scheduled instant at or before `now` and not before `starts_at`; None while there is none.
 
-    Days are counted from the first one, in the schedule's zone; a local time that does not exist is moved forward by the gap.
+    Days are counted from the first one, in the schedule's zone; a local time that does not exist is moved forward by
+    the gap.
     """
     zone = ZoneInfo(schedule.timezone)
     first = starts_at.astimezone(zone).date()

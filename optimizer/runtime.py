@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from optimizer.attributes import Attributes
 from optimizer.clock import Clock, now_us
-from optimizer.ids import IdSource
-from optimizer.store import Store
+
+if TYPE_CHECKING:
+    from optimizer.attributes import Attributes
+    from optimizer.ids import IdSource
+    from optimizer.store import Store
 
 
 @dataclass(frozen=True, slots=True)

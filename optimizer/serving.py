@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from threading import Lock
+from typing import TYPE_CHECKING
 
 import structlog
-from sqlalchemy import Connection
 
-from optimizer.runtime import Runtime
-from optimizer.scorer import Scorer
 from optimizer.snapshot import Snapshot
 from optimizer.store import snapshots
-from optimizer.versions import Version
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from optimizer.runtime import Runtime
+    from optimizer.scorer import Scorer
+    from optimizer.versions import Version
 
 _log = structlog.get_logger()
 
@@ -57,7 +61,7 @@ class Serving:
             self.faults.pop(campaign_id, None)
 
     def refresh(self, connection: Connection, version: Version) -> None:
-        """Serve the newest readable snapshot of this version's learner from the database, if it is not served already."""
+        """Serve the newest readable snapshot of this version's learner, if it is not served already."""
         campaign_id, key = version.campaign.id, version.campaign.learner_key
         tenant = self._runtime.tenant
         with self._lock:

@@ -1,30 +1,35 @@
 """The trainer: matured decisions -> learner -> published snapshot, once each and in a fixed order.
 
-The order is (mature_us, decision id). The watermark of the last decision learned is part of the snapshot's row, so that both commit together:
-killed at any moment, the trainer goes on from the newest snapshot and comes to the same weights.
+The order is (mature_us, decision id). The watermark of the last decision learned is part of the snapshot's row, so that
+both commit together: killed at any moment, the trainer goes on from the newest snapshot and comes to the same weights.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from typing import TYPE_CHECKING
 
 import numpy as np
 import orjson
 import structlog
-from sqlalchemy import Connection
 
-from optimizer.campaign import CampaignFile
 from optimizer.clock import from_us
 from optimizer.facts import columns_of, schedules_of
-from optimizer.features import FeatureSpace
 from optimizer.learner import Learner, Lessons
-from optimizer.runtime import Runtime
-from optimizer.serving import Serving
 from optimizer.store import decisions, rewards, snapshots
 from optimizer.store.rows import SnapshotRow, TrainingRow
-from optimizer.versions import Version, Versions
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sqlalchemy import Connection
+
+    from optimizer.campaign import CampaignFile
+    from optimizer.features import FeatureSpace
+    from optimizer.runtime import Runtime
+    from optimizer.serving import Serving
+    from optimizer.versions import Version, Versions
 
 PAGE = 5_000
 _START = (-1, "")
@@ -92,7 +97,9 @@ class Trainer:
         if course is None or course.key != campaign.learner_key:
             runtime = self._runtime
             row = runtime.store.read(
-                lambda connection: snapshots.latest_snapshot(connection, runtime.tenant, campaign.id, campaign.learner_key)
+                lambda connection: snapshots.latest_snapshot(
+                    connection, runtime.tenant, campaign.id, campaign.learner_key
+                )
             )
             importance = campaign.policy.importance
             if row is not None and row.resume is not None:

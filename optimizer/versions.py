@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from functools import cached_property
 from threading import Lock
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import orjson
-from sqlalchemy import Connection
 
 from optimizer.attributes import HISTORY_FEATURES, Attributes, AttributeType
 from optimizer.campaign import CampaignFile, Creative
-from optimizer.catalog import Catalog
 from optimizer.decider import Decider
 from optimizer.errors import NotFound
 from optimizer.features import FeatureSpace
 from optimizer.rewards import RewardSpec
 from optimizer.rules import rule_attributes
-from optimizer.runtime import Runtime
 from optimizer.store import campaigns
 from optimizer.store.rows import CampaignRow, CampaignVersionRow
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    from sqlalchemy import Connection
+
+    from optimizer.catalog import Catalog
+    from optimizer.runtime import Runtime
 
 
 @dataclass(frozen=True)

@@ -159,7 +159,7 @@ class ClosedLoop:
     def _look(self) -> None:
         """See which decisions were made, value them, and let those respond who get nothing."""
         store, tenant = self.engine.runtime.store, self.engine.runtime.tenant
-        query = partial(decisions.decisions_since, tenant=tenant, campaign_id=self.campaign.id, limit=_PAGE)
+        query = partial(decisions.decision_page, tenant=tenant, campaign_id=self.campaign.id, limit=_PAGE)
         while rows := store.read(partial(query, after_id=self._last_seen)):
             self._last_seen = rows[-1].decision_id
             self._take(rows)

@@ -1,26 +1,32 @@
-"""The outbox: touches whose time has come are leased, handed to the sender, and noted as sent; those past their window expire.
+"""The outbox: touches whose time has come are leased, handed to the sender, and noted as sent; late ones expire.
 
-`planned -> leased -> sending -> sent`: that a touch is being sent is on disk before the sender is called, so that a crash in between leaves it
-`sending`, and later `unknown`, never sent twice.
+`planned -> leased -> sending -> sent`: that a touch is being sent is on disk before the sender is called, so that a
+crash in between leaves it `sending`, and later `unknown`, never sent twice.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING
 
 import structlog
-from sqlalchemy import Connection
 
 from optimizer import history
 from optimizer.clock import from_us
 from optimizer.dispatch.senders import Outgoing, Sender, addresses_of
 from optimizer.reasons import Reason
 from optimizer.recording import sent
-from optimizer.runtime import Runtime
 from optimizer.store import customers, decisions, ledgers, touches
-from optimizer.store.rows import TouchRow
 from optimizer.store.touches import TouchChange
-from optimizer.versions import Versions
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sqlalchemy import Connection
+
+    from optimizer.runtime import Runtime
+    from optimizer.store.rows import TouchRow
+    from optimizer.versions import Versions
 
 PAGE = 5_000
 LEASE_US = 60_000_000
@@ -45,14 +51,14 @@ class Outbox:
         store.write(self._recover)
         total = 0
         while leased := store.write(self._lease):
-            outgoing = store.read(lambda connection, page=leased: self._outgoing(connection, page))  # type: ignore[misc]
+            outgoing = store.read(partial(self._outgoing, page=leased))
             try:
                 self._sender.send(outgoing)
             except OSError as error:
                 _log.error("send_failed", touches=len(leased), error=repr(error))
-                store.write(lambda connection, page=leased: self._fail(connection, page))  # type: ignore[misc]
+                store.write(partial(self._fail, page=leased))
                 break
-            store.write(lambda connection, page=leased: self._sent(connection, page))  # type: ignore[misc]
+            store.write(partial(self._sent, page=leased))
             total += len(leased)
         return total
 
@@ -134,7 +140,9 @@ class Outbox:
         if not page:
             return
         tenant, now_us = self._runtime.tenant, self._runtime.now_us()
-        touches.transition(connection, tenant, [TouchChange(touch.decision_id, state, now_us, reason) for touch in page])
+        touches.transition(
+            connection, tenant, [TouchChange(touch.decision_id, state, now_us, reason) for touch in page]
+        )
         stored = ledgers.ledgers_by_subjects(connection, tenant, [touch.subject_id for touch in page])
         books = {subject_id: history.loads(body) for subject_id, body in stored.items()}
         for touch in page:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import orjson
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +36,10 @@ class Outgoing:
 
 
 class Sender(Protocol):
-    """Carries out touches. After `send` returns, every one of them is with the provider; when it raises, none may be taken as sent."""
+    """Carries out touches.
+
+    After `send` returns, every one of them is with the provider. When it raises, none may be taken as sent.
+    """
 
     def send(self, touches: Sequence[Outgoing]) -> None:
         """Send them all."""

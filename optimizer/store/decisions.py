@@ -113,18 +113,13 @@ def heads_of_subjects(  # noqa: PLR0913 - whose, when, and of which campaign
 
 
 def decision_page(
-    connection: Connection,
-    tenant: str,
-    campaign_id: str,
-    *,
-    after: tuple[int, str] = (-1, ""),
-    limit: int,
+    connection: Connection, tenant: str, campaign_id: str, *, after_id: str, limit: int
 ) -> list[DecisionRow]:
-    """The next decisions of a campaign after `(mature_us, decision_id)`, whole, in that order: the log in pieces."""
+    """The next decisions of a campaign after that id ('' to begin with), whole, in the order in which they were made."""
     query = (
         _ALL.where(decisions.c.tenant == tenant, decisions.c.campaign_id == campaign_id)
-        .where(tuple_(decisions.c.mature_us, decisions.c.decision_id) > tuple_(*after))
-        .order_by(decisions.c.mature_us, decisions.c.decision_id)
+        .where(decisions.c.decision_id > after_id)
+        .order_by(decisions.c.decision_id)
         .limit(limit)
     )
     return [DecisionRow._make(row) for row in connection.execute(query)]

@@ -99,11 +99,11 @@ def test_the_log_is_read_in_pages_without_gap_or_repeat(store: Store) -> None:
     names = [f"d{n}" for n in range(7)]
     insert(store, *(decision(name, mature_us=100 - n // 3) for n, name in enumerate(names)))
     seen: list[DecisionRow] = []
-    after = (-1, "")
-    while page := store.read(lambda c, after=after: decision_page(c, "default", "camp", after=after, limit=2)):
+    after = ""
+    while page := store.read(lambda c, after=after: decision_page(c, "default", "camp", after_id=after, limit=2)):
         seen += page
-        after = (seen[-1].mature_us, seen[-1].decision_id)
-    assert [row.decision_id for row in seen] == ["d6", "d3", "d4", "d5", "d0", "d1", "d2"]
+        after = seen[-1].decision_id
+    assert [row.decision_id for row in seen] == names
 
 
 def test_decisions_close_in_the_order_of_their_maturity(store: Store) -> None:
