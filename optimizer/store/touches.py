@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from sqlalchemy import bindparam, case, func, select, update
+from sqlalchemy import bindparam, func, select, update
 
 from optimizer.store.bulk import insert_rows, one_of, select_in
 from optimizer.store.rows import TouchRow, TransitionRow
@@ -139,9 +139,12 @@ def lost_leases(connection: Connection, tenant: str, now_us: int, limit: int) ->
 
 def next_due_us(connection: Connection, tenant: str) -> int | None:
     """The next instant at which a planned touch has to be sent or expires; None where none is planned."""
-    when = case((touches.c.dispatch == "service", touches.c.send_us), else_=touches.c.expires_us)
-    query = select(func.min(when)).where(touches.c.tenant == tenant, touches.c.state == "planned")
-    return connection.execute(query).scalar()
+    planned = (touches.c.tenant == tenant, touches.c.state == "planned")
+    # Each takes the first row in the order of an index, however many touches are planned.
+    send = select(touches.c.send_us).where(*planned, touches.c.dispatch == "service").order_by(touches.c.send_us)
+    expiry = select(touches.c.expires_us).where(*planned).order_by(touches.c.expires_us)
+    firsts = (connection.execute(query.limit(1)).scalar() for query in (send, expiry))
+    return min((first_us for first_us in firsts if first_us is not None), default=None)
 
 
 def touch_counts(connection: Connection, tenant: str, campaign_id: str) -> dict[str, int]:
