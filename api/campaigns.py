@@ -1,0 +1,49 @@
+"""Campaigns: how they stand, their runs, and stopping them at once."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+from api.models import CampaignOut, CampaignState, RunIn, RunOut
+from api.requests import JsonRoute, TheEngine
+
+router = APIRouter(prefix="/v1/campaigns", tags=["campaigns"], route_class=JsonRoute)
+
+
+@router.get("")
+def campaigns(engine: TheEngine) -> list[CampaignOut]:
+    """Every campaign that was loaded, in the order of their ids."""
+    return [CampaignOut.of(report) for report in engine.campaigns()]
+
+
+@router.get("/{campaign_id}")
+def campaign(campaign_id: str, engine: TheEngine) -> CampaignOut:
+    """How one campaign stands."""
+    return CampaignOut.of(engine.campaign(campaign_id))
+
+
+@router.post("/{campaign_id}/runs")
+def run(campaign_id: str, engine: TheEngine, wanted: RunIn | None = None) -> RunOut:
+    """Decide for the campaign's audience, each customer once; answered when the run is finished.
+
+    A run that was cut short goes on where it stopped. Repeating a run changes nothing.
+    """
+    return RunOut.of(engine.run(campaign_id, wanted.occasion if wanted else None))
+
+
+@router.get("/{campaign_id}/runs")
+def runs(campaign_id: str, engine: TheEngine) -> list[RunOut]:
+    """The campaign's latest runs, the latest first."""
+    return [RunOut.of(row) for row in engine.runs(campaign_id)]
+
+
+@router.post("/{campaign_id}/pause")
+def pause(campaign_id: str, engine: TheEngine) -> CampaignState:
+    """Stop it at once: no decision sends anything and no touch that is due goes out, until it is resumed."""
+    return CampaignState.of(engine.pause(campaign_id))
+
+
+@router.post("/{campaign_id}/resume")
+def resume(campaign_id: str, engine: TheEngine) -> CampaignState:
+    """Let a paused campaign go on."""
+    return CampaignState.of(engine.resume(campaign_id))

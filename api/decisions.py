@@ -1,0 +1,66 @@
+"""Decisions: one at a time, many as NDJSON, and what was behind them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fastapi import APIRouter
+from fastapi.responses import StreamingResponse
+
+from api import ndjson
+from api.models import DecisionIn, DecisionLine, DecisionOut, ExplanationOut
+from api.openapi import lines, rows
+from api.requests import JsonRoute, SpooledBody, TheEngine
+from optimizer.errors import OptimizerError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from optimizer.decisions import Decision
+
+router = APIRouter(prefix="/v1", tags=["decisions"], route_class=JsonRoute)
+
+
+@router.post("/decisions")
+def decide(question: DecisionIn, engine: TheEngine) -> DecisionOut:
+    """Decide what to send to one customer, or not to send anything.
+
+    The decision is on disk when it is answered. Nothing to send is an answer: `arm` is null and `reason` says why.
+    """
+    [answer] = engine.decide([question.request()])
+    if isinstance(answer, OptimizerError):
+        raise answer
+    return DecisionOut.of(answer)
+
+
+@router.post(
+    "/decisions:batch",
+    openapi_extra=rows(DecisionIn),
+    responses=lines(DecisionLine),
+    response_class=StreamingResponse,
+)
+def decide_many(body: SpooledBody, engine: TheEngine) -> StreamingResponse:
+    """Decide for many customers: a question a line, and for each line its decision or what was wrong with it.
+
+    Each row stands alone: one that fails does not hold up the others. The answer begins when the body is complete.
+    """
+
+    def act(questions: Sequence[DecisionIn]) -> Sequence[Decision | OptimizerError]:
+        return engine.decide([question.request() for question in questions])
+
+    def answer(row: int, decision: Decision) -> DecisionLine:
+        return DecisionLine(row=row, decision=DecisionOut.of(decision))
+
+    return StreamingResponse(ndjson.Rows(DecisionIn, act, answer).stream(body), media_type=ndjson.MEDIA_TYPE)
+
+
+@router.get("/decisions/{decision_id}")
+def decision(decision_id: str, engine: TheEngine) -> DecisionOut:
+    """A decision as it was logged."""
+    return DecisionOut.of(engine.decision(decision_id))
+
+
+@router.get("/decisions/{decision_id}/explain")
+def explain(decision_id: str, engine: TheEngine) -> ExplanationOut:
+    """Why this decision: every arm that was allowed with score and probability, every other one with its reason."""
+    return ExplanationOut.of(engine.explain(decision_id))

@@ -1,0 +1,85 @@
+"""Events: one, an array, or NDJSON. Sending one again changes nothing."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import orjson
+from fastapi import APIRouter, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import Response, StreamingResponse
+from pydantic import ValidationError
+from starlette import status
+from starlette.exceptions import HTTPException
+
+from api import ndjson
+from api.models import EventLine, EventObserved, ReceiptOut
+from api.openapi import one_or_rows, receipt_or_lines
+from api.requests import MAX_JSON_BYTES, JsonRoute, SpooledBody, TheEngine, media_type, too_large
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from tempfile import SpooledTemporaryFile
+
+    from optimizer.recording import Receipt
+
+router = APIRouter(prefix="/v1", tags=["events"], route_class=JsonRoute)
+
+
+@router.post(
+    "/events",
+    openapi_extra=one_or_rows(EventObserved),
+    responses=receipt_or_lines(ReceiptOut, EventLine),
+    response_class=Response,
+)
+def record_events(request: Request, body: SpooledBody, engine: TheEngine) -> Response:
+    """Report what happened: one event or an array as JSON, or one a line as NDJSON.
+
+    One event is answered with its receipt. Of many, each row is answered with its receipt or with what was wrong with
+    it, in an array or as NDJSON; one bad row does not hold up the others. Events may come late, doubled and in any
+    order, and before their decision.
+    """
+
+    def act(observed: Sequence[EventObserved]) -> Sequence[Receipt]:
+        return engine.record([event.event() for event in observed])
+
+    def answer(row: int, receipt: Receipt) -> EventLine:
+        return EventLine(row=row, event_id=receipt.event_id, status=receipt.status)
+
+    rows = ndjson.Rows(EventObserved, act, answer)
+    kind = media_type(request)
+    if kind in ndjson.MEDIA_TYPES:
+        return StreamingResponse(rows.stream(body), media_type=ndjson.MEDIA_TYPE)
+    if kind != "application/json":
+        expected = f"expected Content-Type: application/json or {ndjson.MEDIA_TYPE}, got {kind or 'none'}"
+        raise HTTPException(status.HTTP_415_UNSUPPORTED_MEDIA_TYPE, expected)
+    value = _json(body)
+    if isinstance(value, list):
+        return _answer(
+            b"[" + b",".join(line.model_dump_json().encode() for line in rows.lines(enumerate(value, 1))) + b"]"
+        )
+    try:
+        event = EventObserved.model_validate(value)
+    except ValidationError as error:
+        raise RequestValidationError(error.errors(include_url=False)) from error
+    [receipt] = act([event])
+    return _answer(ReceiptOut.of(receipt).model_dump_json().encode())
+
+
+def _json(body: SpooledTemporaryFile[bytes]) -> object:
+    size = body.seek(0, os.SEEK_END)
+    if size > MAX_JSON_BYTES:
+        raise HTTPException(status.HTTP_413_CONTENT_TOO_LARGE, too_large(MAX_JSON_BYTES))
+    body.seek(0)
+    try:
+        return orjson.loads(body.read())
+    except orjson.JSONDecodeError as error:
+        place = ("body", error.pos)
+        raise RequestValidationError(
+            [{"type": "json_invalid", "loc": place, "msg": "JSON decode error", "ctx": {"error": error.msg}}]
+        ) from error
+
+
+def _answer(content: bytes) -> Response:
+    return Response(content, media_type="application/json")
