@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from optimizer.clock import Clock, SystemClock, from_us
@@ -28,8 +29,7 @@ from optimizer.versions import Versions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from functools import partial
-from pathlib import Path
+    from pathlib import Path
 
     from sqlalchemy import Connection
 
