@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy import bindparam, func, select, tuple_
+from sqlalchemy import bindparam, func, select
 
 from optimizer.store.bulk import insert_missing, insert_rows, one_of, select_in
 from optimizer.store.rows import DecisionHead, DecisionRow
@@ -115,7 +115,7 @@ def heads_of_subjects(  # noqa: PLR0913 - whose, when, and of which campaign
 def decision_page(
     connection: Connection, tenant: str, campaign_id: str, *, after_id: str, limit: int
 ) -> list[DecisionRow]:
-    """The next decisions of a campaign after that id ('' to begin with), whole, in the order in which they were made."""
+    """The next decisions of a campaign after that id ('' to begin with), whole, in the order of their making."""
     query = (
         _ALL.where(decisions.c.tenant == tenant, decisions.c.campaign_id == campaign_id)
         .where(decisions.c.decision_id > after_id)

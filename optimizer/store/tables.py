@@ -185,7 +185,7 @@ decisions = Table(
         sqlite_where=text("occasion IS NOT NULL"),
         postgresql_where=text("occasion IS NOT NULL"),
     ),
-    Index(None, "tenant", "campaign_id", "mature_us", "decision_id"),
+    Index(None, "tenant", "campaign_id", "decision_id"),
     Index(None, "tenant", "subject_id", "campaign_id", "decided_us"),
 )
 """The decision log: immutable, and everything that `verify` and the trainer read."""

@@ -153,9 +153,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("tenant", "decision_id", name="pk_decisions"),
     )
     op.create_index(
-        "ix_decisions_tenant_campaign_id_mature_us_decision_id",
-        "decisions",
-        ["tenant", "campaign_id", "mature_us", "decision_id"],
+        "ix_decisions_tenant_campaign_id_decision_id", "decisions", ["tenant", "campaign_id", "decision_id"]
     )
     op.create_index(
         "ix_decisions_tenant_subject_id_campaign_id_decided_us",
