@@ -43,6 +43,15 @@ def test_a_paused_campaign_sends_nothing_until_it_is_resumed(client: TestClient)
     assert later["reason"] != "campaign_not_active"
 
 
+def test_a_run_of_a_paused_campaign_is_a_conflict_and_goes_on_when_it_is_resumed(client: TestClient) -> None:
+    client.put("/v1/customers/c1", json={"attributes": {"days_inactive": 90}})
+    client.post("/v1/campaigns/winback-q1/pause")
+    refused = client.post("/v1/campaigns/winback-q1/runs", json={"occasion": "launch"})
+    assert (refused.status_code, refused.json()["code"]) == (409, "conflict")
+    client.post("/v1/campaigns/winback-q1/resume")
+    assert client.post("/v1/campaigns/winback-q1/runs", json={"occasion": "launch"}).json()["decided"] == 1
+
+
 def test_a_broken_model_is_noted_while_the_service_stays_ready(client: TestClient, engine: Engine) -> None:
     assert client.get("/readyz").json() == {"status": "ready", "notes": []}
     engine.serving.faults["winback-q1"] = "the snapshot cannot be read"
