@@ -98,17 +98,16 @@ class Closing:
         if not heads:
             return []
         tenant, campaign_id = self._runtime.tenant, heads[0].campaign_id
-        ids = [head.decision_id for head in heads]
-        by_request = {head.request_id: head.decision_id for head in heads if head.request_id is not None}
         since_us, until_us = min(h.decided_us for h in heads), max(h.close_us for h in heads)
-        naming = events.events_naming_decisions(connection, tenant, ids)
-        naming += events.events_naming_requests(connection, tenant, campaign_id, by_request)
         loose = events.events_of_subjects(
             connection, tenant, (head.subject_id for head in heads), since_us=since_us, until_us=until_us
         )
-        siblings = self._siblings(connection, heads, loose, since_us, until_us)
-        facts = self._facts(connection, [*heads, *siblings], naming, by_request)
-        seen = [_event(row, by_request.get(row.request_id or "", row.decision_id)) for row in (*naming, *loose)]
+        everyone = [*heads, *self._siblings(connection, heads, loose, since_us, until_us)]
+        by_request = {head.request_id: head.decision_id for head in everyone if head.request_id is not None}
+        naming = events.events_naming_decisions(connection, tenant, [head.decision_id for head in everyone])
+        naming += events.events_naming_requests(connection, tenant, campaign_id, by_request)
+        facts = self._facts(connection, everyone, naming, by_request)
+        seen = [_event(row, by_request.get(row.request_id or "")) for row in (*naming, *loose)]
         return join(facts[: len(heads)], seen, facts[len(heads) :])
 
     def _siblings(

@@ -1,20 +1,23 @@
 """What we need to know of Vowpal Wabbit: how it hashes features, and what its model files hold.
 
 Facts (Vowpal Wabbit 9.11.9, checked by `tests/optimizer/test_vw.py` against the program itself): a feature's index is
-`murmur3(feature, seed=murmur3(namespace, 0)) & mask`, that of a cross of two is `((16777619 * i) ^ j) & mask`, in the order in which the
-interaction is written; a model file is a header whose length depends only on the options, then for each non-zero weight a record of the index
-and, when the options are ours, three floats (weight, adaptive, normalisation).
+`murmur3(feature, seed=murmur3(namespace, 0)) & mask`, that of a cross of two is `((16777619 * i) ^ j) & mask`, in the
+order in which the interaction is written; a model file is a header whose length depends only on the options, then for
+each non-zero weight a record of the index and, when the options are ours, three floats (weight, adaptive,
+normalisation).
 """
 
 from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, TYPE_CHECKING
 
 import numpy as np
 import vowpalwabbit
-from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 BITS = 18
 """Weights are a table of 2**18, Vowpal Wabbit's own default."""
@@ -77,15 +80,17 @@ class Model:
                 file.write(saved)
                 file.flush()
                 # The loss function is not kept in a model file: the options are given again.
-                self._workspace = vowpalwabbit.Workspace(f"{self.options} --preserve_performance_counters -i {file.name}")
+                self._workspace = vowpalwabbit.Workspace(
+                    f"{self.options} --preserve_performance_counters -i {file.name}"
+                )
 
     def learn(self, example: str) -> float:
-        """Learn one labelled example; returns the score that the model gave it before, neither clipped nor put through a link."""
+        """Learn one labelled example; returns what it predicted before, clipped to the range of the labels seen."""
         parsed = self._workspace.parse(example)
         self._workspace.learn(parsed)
-        score: float = parsed.get_partial_prediction()
+        predicted: float = parsed.get_simplelabel_prediction()
         self._workspace.finish_example(parsed)
-        return score
+        return predicted
 
     def save(self) -> bytes:
         """The model file's bytes; a model made from them goes on exactly where this one stands."""
