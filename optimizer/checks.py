@@ -317,3 +317,28 @@ def _check_crosses(document: Document) -> Iterator[Problem]:
         if names and not set(names) & set(DIMENSIONS):
             message = f"a cross needs at least one dimension, or it moves all arms alike; {_one_of(dimensions)}"
             yield document.problem(keys, message)
+        yield from _check_pair(document, keys, [name for name in names if name not in DIMENSIONS])
+    yield from _check_all_crossed(document)
+
+
+def _check_pair(document: Document, keys: Keys, features: list[str]) -> Iterator[Problem]:
+    """Several features in one cross are a pair of values: two at most, each with one value at a time."""
+    if len(features) > 2:  # noqa: PLR2004 -- a pair
+        yield document.problem(keys, f"{', '.join(features)}: at most two features in one cross")
+    elif len(features) == 2:  # noqa: PLR2004 -- a pair
+        types = {name: document.at((*at[:-1], "type")) for at, name in _names(document, ("features",), "name")}
+        for name in features:
+            if types.get(name) in {AttributeType.NUMBER, AttributeType.MULTI_CATEGORY}:
+                message = f"{name} is a {types[name]}: a pair is made of features of type category or boolean"
+                yield document.problem(keys, message)
+
+
+def _check_all_crossed(document: Document) -> Iterator[Problem]:
+    """With a list of crosses, a feature in none of them would not act."""
+    crosses = document.at(("policy", "crosses"))
+    if not isinstance(crosses, list):
+        return
+    crossed = {name for cross in crosses if isinstance(cross, list) for name in cross if isinstance(name, str)}
+    for keys, name in _names(document, ("features",), "name"):
+        if name not in crossed:
+            yield document.problem(keys, f"{name} is in no cross of policy.crosses: it would not act")

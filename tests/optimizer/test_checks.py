@@ -15,6 +15,12 @@ ALLOWED_HISTORY = (
 )
 
 # Each: what is replaced, by what, what of it the problem points at, the path, and the message.
+CROSSED = (
+    "[plan, channel], [days_inactive, message], [churn_propensity, message], [language, message], "
+    "[interests, message], [hours_since_last_touch, message], [touches_7d, message], [last_message, message]"
+)
+"""Crosses that leave out no feature of the example."""
+
 CASES = [
     # undeclared attributes, and types that do not fit
     (
@@ -118,7 +124,7 @@ CASES = [
     ),
     (
         "  crosses: default",
-        "  crosses: [[plann, message]]",
+        f"  crosses: [[plann, message], {CROSSED}]",
         "plann",
         "policy.crosses[0][0]",
         (
@@ -129,17 +135,38 @@ CASES = [
     ),
     (
         "  crosses: default",
-        "  crosses: [[plan, language]]",
-        "[plan, language]",
+        f"  crosses: [[plan, language], {CROSSED}]",
+        "[plan, language],",
         "policy.crosses[0]",
         "a cross needs at least one dimension, or it moves all arms alike; allowed: message, channel, timing",
     ),
     (
         "  crosses: default",
-        "  crosses: [[plan, message, plan]]",
-        "plan]]",
+        f"  crosses: [[plan, message, plan], {CROSSED}]",
+        "plan], [plan",
         "policy.crosses[0][2]",
         "plan is already in this cross",
+    ),
+    (
+        "  crosses: default",
+        f"  crosses: [[plan, interests, message], {CROSSED}]",
+        "[plan, interests",
+        "policy.crosses[0]",
+        "interests is a multi_category: a pair is made of features of type category or boolean",
+    ),
+    (
+        "  crosses: default",
+        f"  crosses: [[plan, language, last_message, message], {CROSSED}]",
+        "[plan, language",
+        "policy.crosses[0]",
+        "plan, language, last_message: at most two features in one cross",
+    ),
+    (
+        "  crosses: default",
+        f"  crosses: [{CROSSED.replace('[touches_7d, message], ', '')}]",
+        "touches_7d, bucket",
+        "features[6].name",
+        "touches_7d is in no cross of policy.crosses: it would not act",
     ),
     # names that occur twice
     (
