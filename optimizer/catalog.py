@@ -1,29 +1,34 @@
 """Messages x channels x timing slots -> arms, and when each arm would be sent to somebody in a given time zone.
 
-A slot ("weekday evening") resolves, for one zone and one instant, to its next window within the horizon. What varies with the zone is only the
-weekday and the number of days ahead: these are a slot's finite variants, and the variants of all slots together are a `Schedule`. Customers of
-one time zone, decided at one instant, share one schedule; scores are compiled once for each distinct one.
+A slot ("weekday evening") resolves, for one zone and one instant, to its next window within the horizon. What varies
+with the zone is only the weekday and the number of days ahead: these are a slot's finite variants, and the variants of
+all slots together are a `Schedule`. Customers of one time zone, decided at one instant, share one schedule; scores are
+compiled once for each distinct one.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from zoneinfo import ZoneInfo
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from optimizer.campaign import NO_SEND, CampaignFile, Message, Slot, Weekday
 from optimizer.clock import to_us
 from optimizer.reasons import ALLOWED, Reason
+
+if TYPE_CHECKING:
+    from zoneinfo import ZoneInfo
+
+    from numpy.typing import NDArray
 
 WEEKDAYS = tuple(Weekday)
 
 
 @dataclass(frozen=True, slots=True)
 class Arm:
-    """One combination; `channel` and `slot` are None where the campaign has no such dimension, all three for no_send."""
+    """One combination; `channel` and `slot` are None without such a dimension, all three for no_send."""
 
     message: str | None
     channel: str | None
@@ -37,7 +42,12 @@ class Arm:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A slot's next window: when it would be sent, when it is over (both UTC microseconds), and its local weekday and days ahead."""
+    """A slot's next window.
+
+    Attributes:
+        send_us, end_us: when a touch would be sent and when the window is over, UTC microseconds.
+        weekday, days_ahead, day: where it lies, recipient's local time.
+    """
 
     send_us: int
     end_us: int
@@ -73,7 +83,8 @@ class Catalog:
 
     Attributes:
         arms: all K combinations, those that nobody can get included (they are removed with their reason).
-        message_of, channel_of, slot_of: (K,) index into the campaign's messages, channels and slots, -1 where there is none.
+        message_of, channel_of, slot_of: (K,) index into the campaign's messages, channels and slots, -1 where there is
+            none.
         no_send: index of no_send, -1 where the campaign does not have it.
     """
 
@@ -84,13 +95,13 @@ class Catalog:
         self.slots: tuple[Slot, ...] = tuple(spec.timing.slots) if spec.timing else ()
         self.horizon = spec.timing.horizon if spec.timing else timedelta(0)
         self._ends_us = to_us(campaign.campaign.ends_at) if campaign.campaign.ends_at else None
-        channels = [(i, c.id) for i, c in enumerate(self.channels)] or [(-1, None)]
-        slots = [(i, s.id) for i, s in enumerate(self.slots)] or [(-1, None)]
+        channels: list[tuple[int, str | None]] = [(i, c.id) for i, c in enumerate(self.channels)]
+        slots: list[tuple[int, str | None]] = [(i, s.id) for i, s in enumerate(self.slots)]
         rows = [
             (Arm(m.id, channel, slot), i, j, k)
             for i, m in enumerate(self.messages)
-            for j, channel in channels
-            for k, slot in slots
+            for j, channel in channels or [(-1, None)]
+            for k, slot in slots or [(-1, None)]
         ]
         if spec.no_send:
             rows.append((Arm(None, None, None), -1, -1, -1))
@@ -109,7 +120,8 @@ class Catalog:
     def schedule(self, zone: ZoneInfo | None, now: datetime) -> Schedule:
         """When each slot would come next in `zone` (None: not known) after `now`.
 
-        A local time inside a daylight-saving gap is moved forward by the gap; of a time that occurs twice the first is meant.
+        A local time inside a daylight-saving gap is moved forward by the gap; of a time that occurs twice the first is
+        meant.
         """
         local = now.astimezone(zone or UTC)
         windows = tuple(self._window(slot, zone, now) for slot in self.slots) if zone else (None,) * len(self.slots)

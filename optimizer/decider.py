@@ -1,22 +1,20 @@
-"""Filter, score, explore, draw: for one customer or for a million, with the same kernel. Pure: all facts come in as arguments.
+"""Filter, score, explore, draw: one kernel for one customer or a million. Pure: all facts come in as arguments.
 
-Everything that can remove an arm acts before the draw, alike in all groups; the first cause in this order stands as the reason:
-not_in_audience, then what the catalog says of the arm at this time (no_creative_for_channel, no_timezone, outside_horizon, arm_inactive), then
-ineligible_arm, then max_touches. `no_send` is removed only with the whole audience.
+Everything that can remove an arm acts before the draw, alike in all groups; the first cause in this order stands as the
+reason: not_in_audience, then what the catalog says of the arm at this time (no_creative_for_channel, no_timezone,
+outside_horizon, arm_inactive), then ineligible_arm, then max_touches. `no_send` is removed only with the whole
+audience.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
-from optimizer.attributes import Columns
-from optimizer.campaign import CampaignFile
 from optimizer.catalog import Catalog, Schedule
 from optimizer.exploration import Exploration, campaign_key, draw, uniforms
 from optimizer.features import Encoded, FeatureSpace
@@ -25,7 +23,15 @@ from optimizer.policy import EpsilonGreedy, Softmax
 from optimizer.reasons import ALLOWED, Reason
 from optimizer.rules import evaluate
 from optimizer.scorer import Scorer
-from optimizer.snapshot import Snapshot
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from optimizer.attributes import Columns
+    from optimizer.campaign import CampaignFile
+    from optimizer.snapshot import Snapshot
 
 CHUNK = 1024
 """Customers taken at a time; arrays of this many rows and a hundred arms stay in the processor's cache."""
@@ -77,7 +83,8 @@ class Choices:
         arm: (n,) index of the arm drawn; no_send where nobody may be contacted; -1 where there is nothing to draw from.
         propensity: (n,) float64, with which it was drawn, given the group; NaN where `arm` is -1.
         reason: (n,) uint8, code of the reason for not sending, 0 where something is sent.
-        removed: (n, K) uint8, code of the reason for which an arm was removed, 0 for the candidates; None if not asked for.
+        removed: (n, K) uint8, code of the reason for which an arm was removed, 0 for the candidates; None if not asked
+            for.
         scores: (n, K) float32, None without a model or if not asked for.
     """
 
@@ -130,7 +137,9 @@ class Decider:
             parameter = snapshot.gamma
         return Exploration(policy.kind, parameter, policy.uniform_share)
 
-    def decide(self, batch: Batch, scorer: Scorer | None, *, details: bool = True, workers: int | None = None) -> Choices:
+    def decide(
+        self, batch: Batch, scorer: Scorer | None, *, details: bool = True, workers: int | None = None
+    ) -> Choices:
         """Decide for every customer of the batch, in chunks, on as many threads as there are processors.
 
         Args:
@@ -225,7 +234,7 @@ class Decider:
         scores: NDArray[np.float32] | None,
         policies: Mapping[int, Exploration],
     ) -> tuple[NDArray[np.intp], NDArray[np.float64], NDArray[np.uint8]]:
-        """Arm, propensity and reason of each customer (see `Choices`), from the candidates, their scores and each group's policy."""
+        """Arm, propensity and reason as in `Choices`, from the candidates, their scores and each group's policy."""
         allowed = removed == ALLOWED
         u = uniforms(self._key, batch.words)
         arm = np.full(len(batch), -1, np.intp)
@@ -248,7 +257,7 @@ class Decider:
         arm: NDArray[np.intp],
         propensity: NDArray[np.float64],
     ) -> tuple[NDArray[np.intp], NDArray[np.float64], NDArray[np.uint8]]:
-        """Turn rows without an arm into no_send where that is allowed, and give every row that sends nothing its reason."""
+        """Give rows without an arm no_send where that is allowed, and every row that sends nothing its reason."""
         reason = np.zeros(len(batch), np.uint8)
         no_send = self.catalog.no_send
         undrawn = np.flatnonzero(arm < 0)

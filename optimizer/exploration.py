@@ -1,11 +1,11 @@
 """From scores to probabilities to a draw.
 
-Every policy turns the scores of a batch into the whole distribution over the allowed arms, row by row, and one function draws from it. The
-propensity that is logged is the very array element that was drawn from.
+Every policy turns the scores of a batch into the whole distribution over the allowed arms, row by row, and one function
+draws from it. The propensity that is logged is the very array element that was drawn from.
 
-Shapes: `n` customers, `K` arms. `scores` is (n, K), higher is better; `allowed` is (n, K) bool; a distribution is (n, K) float64 whose rows
-sum to one where any arm is allowed and are all zero where none is. Every operation is row by row, so that the result for a customer does not
-depend on the batch the customer came in.
+Shapes: `n` customers, `K` arms. `scores` is (n, K), higher is better; `allowed` is (n, K) bool; a distribution is (n,
+K) float64 whose rows sum to one where any arm is allowed and are all zero where none is. Every operation is row by row,
+so that the result for a customer does not depend on the batch the customer came in.
 """
 
 from __future__ import annotations
@@ -44,7 +44,8 @@ class Exploration:
     def probabilities(self, scores: NDArray[Any] | None, allowed: Bools) -> Floats:
         """The distribution over the allowed arms, (n, K).
 
-        Without scores (no model yet) every policy but `fixed` is uniform. `fixed` gives an all-zero row where its arm is not allowed.
+        Without scores (no model yet) every policy but `fixed` is uniform. `fixed` gives an all-zero row where its arm
+        is not allowed.
         """
         if self.kind == "fixed":
             return fixed(allowed, self.arm)
@@ -57,10 +58,10 @@ class Exploration:
 
 
 def squarecb(scores: NDArray[Any], allowed: Bools, gamma: float) -> Floats:
-    """Inverse gap weighting: p_a = 1 / (m + gamma * (best - score_a)) for all but the best of the m allowed arms, which gets the rest.
+    """Inverse gap weighting: p_a = 1 / (m + gamma * (best - score_a)) for all of the m allowed arms but the best.
 
-    Foster and Rakhlin, "Beyond UCB: Optimal and Efficient Contextual Bandits with Regression Oracles", ICML 2020, algorithm 1.
-    Of several best arms the first gets the rest.
+    That one gets the rest; of several best ones the first. Foster and Rakhlin, "Beyond UCB: Optimal and Efficient
+    Contextual Bandits with Regression Oracles", ICML 2020, algorithm 1.
     """
     masked, best, any_allowed = _best(scores, allowed)
     rows = np.arange(len(masked))
@@ -68,7 +69,7 @@ def squarecb(scores: NDArray[Any], allowed: Bools, gamma: float) -> Floats:
     gaps = np.subtract(top[:, None], masked, out=masked)
     gaps[~allowed] = 0.0
     gaps *= gamma
-    gaps += _count(allowed)[:, None]
+    gaps += np.maximum(_count(allowed), 1.0)[:, None]
     p = np.divide(1.0, gaps, out=gaps)
     p[~allowed] = 0.0
     p[rows, best] = 0.0
@@ -77,11 +78,11 @@ def squarecb(scores: NDArray[Any], allowed: Bools, gamma: float) -> Floats:
 
 
 def epsilon_greedy(scores: NDArray[Any], allowed: Bools, epsilon: float) -> Floats:
-    """Epsilon spread uniformly over the allowed arms, the rest shared by the best of them; ties share (as in Vowpal Wabbit)."""
+    """Epsilon spread uniformly over the allowed arms, the rest shared by the best of them, as in Vowpal Wabbit."""
     masked, best, _ = _best(scores, allowed)
     top = masked[np.arange(len(masked)), best]
     tied = (masked == top[:, None]) & allowed
-    p = tied * ((1.0 - epsilon) / np.maximum(_count(tied), 1.0))[:, None]
+    p: Floats = tied * ((1.0 - epsilon) / np.maximum(_count(tied), 1.0))[:, None]
     p += allowed * (epsilon / np.maximum(_count(allowed), 1.0))[:, None]
     return p
 
@@ -100,7 +101,8 @@ def softmax(scores: NDArray[Any], allowed: Bools, scale: float) -> Floats:
 
 def uniform(allowed: Bools) -> Floats:
     """The same probability for every allowed arm."""
-    return allowed * (1.0 / np.maximum(_count(allowed), 1.0))[:, None]
+    p: Floats = allowed * (1.0 / np.maximum(_count(allowed), 1.0))[:, None]
+    return p
 
 
 def fixed(allowed: Bools, arm: int) -> Floats:
@@ -149,8 +151,8 @@ def uniforms(key: tuple[int, int], words: NDArray[np.uint64]) -> Floats:
         key: from `campaign_key`.
         words: (n, 2) uint64, the halves of the decision ids.
 
-    The mixing function is the finaliser of SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", OOPSLA
-    2014), once for each keyed word. The 53 highest bits give the number.
+    The mixing function is the finaliser of SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number
+    generators", OOPSLA 2014), once for each keyed word. The 53 highest bits give the number.
     """
     h = _mix(words[:, 0] ^ np.uint64(key[0]))
     h = _mix((h + words[:, 1]) ^ np.uint64(key[1]))
@@ -164,10 +166,10 @@ def _mix(h: NDArray[np.uint64]) -> NDArray[np.uint64]:
 
 
 def _best(scores: NDArray[Any], allowed: Bools) -> tuple[Floats, NDArray[np.intp], Bools]:
-    """Scores as a fresh float64 array with -inf where not allowed, the index of each row's first best, and which rows have any."""
+    """Fresh float64 scores with -inf where not allowed, the index of each row's first best, and which rows have any."""
     masked = np.where(allowed, scores, -np.inf).astype(np.float64, copy=False)
-    return masked, masked.argmax(axis=1), allowed.any(axis=1)
+    return masked, np.argmax(masked, axis=1), np.any(allowed, axis=1)
 
 
 def _count(mask: Bools) -> Floats:
-    return np.count_nonzero(mask, axis=1).astype(np.float64)
+    return np.asarray(np.count_nonzero(mask, axis=1), np.float64)

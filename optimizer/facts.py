@@ -1,27 +1,32 @@
-"""The facts that a decision is a function of: as they are logged (JSON), and as the columns that features and rules read.
+"""The facts that a decision is a function of: as they are logged (JSON), and as the columns that are read of them.
 
-Deciding, verifying and learning all go through `batch_of` or `columns_of`, from logged facts, so that they see the same numbers.
+Deciding, verifying and learning all go through `batch_of` or `columns_of`, from logged facts, so that they see the same
+numbers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo, available_timezones
 
 import numpy as np
 import orjson
-from numpy.typing import NDArray
 
 from optimizer import history
 from optimizer.attributes import HISTORY_FEATURES, PER_CHANNEL_FEATURES, AttributeType, to_columns
-from optimizer.catalog import Schedule
 from optimizer.clock import from_us
 from optimizer.decider import Batch
 from optimizer.ids import words
-from optimizer.store.rows import CustomerRow
-from optimizer.versions import Version
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+
+    from numpy.typing import NDArray
+
+    from optimizer.catalog import Schedule
+    from optimizer.store.rows import CustomerRow
+    from optimizer.versions import Version
 
 ZONES = frozenset(available_timezones())
 """The IANA time zones."""
@@ -37,8 +42,9 @@ def context_of(
 ) -> dict[str, Any]:
     """A decision's context: the customer's attributes with the request's over them, and the recipient's time zone.
 
-    The zone comes from the request, else from the campaign's `timezone.attr` (`timezone` is the one stored with the customer, where no
-    attribute has this name), else from the fallback where the campaign uses one; None where none of these is an IANA zone.
+    The zone comes from the request, else from the campaign's `timezone.attr` (`timezone` is the one stored with the
+    customer, where no attribute has this name), else from the fallback where the campaign uses one; None where none of
+    these is an IANA zone.
     """
     merged = {**orjson.loads(row.attributes), **attributes}
     policy = version.campaign.campaign.timezone
@@ -71,7 +77,10 @@ def columns_of(
     contexts: Sequence[Mapping[str, Any]],
     histories: Sequence[Mapping[str, Any]],
 ) -> tuple[dict[str, NDArray[Any]], dict[str, NDArray[Any]]]:
-    """The raw columns of attributes (of these types) and of history features; those by channel in the order of the version's channels."""
+    """The raw columns of attributes (of these types) and of history features.
+
+    History features by channel are (n, channels), in the order of the version's channels.
+    """
     context = dict(to_columns([c["attributes"] for c in contexts], types))
     past = dict(to_columns(histories, _ONE_VALUE))
     channels = version.channel_ids
@@ -81,7 +90,7 @@ def columns_of(
     return context, past
 
 
-def batch_of(
+def batch_of(  # noqa: PLR0913, PLR0917 -- the columns of a log
     version: Version,
     now_us: int,
     ids: Sequence[str],

@@ -1,29 +1,36 @@
 """Typed features by bucket -> what the learner reads and the scorer multiplies. One description serves both.
 
-A campaign's features and crosses make a `FeatureSpace`. Its model is linear in crosses of a **context term** (a feature, or a pair of
-categorical features) with an **arm term** (a dimension, or a product of dimensions), plus the arm terms themselves. There are no context-only
-terms: they would move all arms alike. For Vowpal Wabbit every set of context terms that is crossed with the same arm terms is a namespace
-(`A`, `B`, ...), every arm term is one (`a`, `b`, ...), and the crosses are its quadratic interactions.
+A campaign's features and crosses make a `FeatureSpace`. Its model is linear in crosses of a **context term** (a
+feature, or a pair of categorical features) with an **arm term** (a dimension, or a product of dimensions), plus the arm
+terms themselves. There are no context-only terms: they would move all arms alike. For Vowpal Wabbit every set of
+context terms that is crossed with the same arm terms is a namespace (`A`, `B`, ...), every arm term is one (`a`, `b`,
+...), and the crosses are its quadratic interactions.
 
-How missing values are handled, by the feature's `missing`: a number takes the `mean` (0 once standardised), the `median`, or the mean and an
-indicator feature (`flag`); the others take a `level` of their own or are left out (`ignore`).
+How missing values are handled, by the feature's `missing`: a number takes the `mean` (0 once standardised), the
+`median`, or the mean and an indicator feature (`flag`); the others take a `level` of their own or are left out
+(`ignore`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from string import ascii_lowercase, ascii_uppercase
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 from optimizer.attributes import PER_CHANNEL_FEATURES, Columns
-from optimizer.campaign import CampaignFile, Feature
-from optimizer.catalog import Catalog
 from optimizer.vw import escape
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from optimizer.campaign import CampaignFile, Feature
+    from optimizer.catalog import Catalog
+    from optimizer.rules import Scalar
 
 ArmTerm: TypeAlias = tuple[str, ...]
 """Dimensions whose product is meant, in the order of `DIMENSIONS`."""
@@ -81,6 +88,12 @@ class Encoded:
         return len(self.numbers)
 
 
+class _SpaceOf(Protocol):
+    """Gives the namespace of context terms that are crossed with these arm terms."""
+
+    def __call__(self, terms: frozenset[ArmTerm], *, pooled: bool) -> str: ...
+
+
 class FeatureSpace:
     """Everything about a campaign's features that does not depend on data.
 
@@ -126,16 +139,20 @@ class FeatureSpace:
         self.columns = (*values, *flags)
         self.terms += self._pairs(products, frozenset((d,) for d in dimensions), space)
         self._value_of_flag = np.array(
-            [next(j for j, v in enumerate(values) if (v.number, v.channel) == (c.number, c.channel)) for c in flags], np.intp
+            [next(j for j, v in enumerate(values) if (v.number, v.channel) == (c.number, c.channel)) for c in flags],
+            np.intp,
         )
         self.number_of = np.array([c.number for c in values], np.intp)
         self.pooled_spaces = frozenset(t.space for t in self.terms if t.pooled)
 
-    def _pairs(self, products: Mapping[tuple[str, str], frozenset[ArmTerm]], all_single: frozenset[ArmTerm], space: Any) -> tuple[LevelTerm, ...]:
-        """The pairs that the campaign names, then all other pairs of single-valued categories for the models with pairs."""
+    def _pairs(
+        self, products: Mapping[tuple[str, str], frozenset[ArmTerm]], all_single: frozenset[ArmTerm], space: _SpaceOf
+    ) -> tuple[LevelTerm, ...]:
+        """The pairs that the campaign names, then, for the models with pairs, those of single-valued categories."""
         index = {f.name: i for i, f in enumerate(self.categories)}
         named = [
-            LevelTerm((index[a], index[b]), space(terms, pooled=False), pooled=False) for (a, b), terms in products.items()
+            LevelTerm((index[a], index[b]), space(terms, pooled=False), pooled=False)
+            for (a, b), terms in products.items()
         ]
         taken = {term.features for term in named}
         single = [t.features[0] for t in self.terms if self.categories[t.features[0]].type != "multi_category"]
@@ -171,7 +188,9 @@ class FeatureSpace:
                 numbers[:, j] = raw if column.channel < 0 else raw[:, column.channel]
                 if feature.scale == "log":
                     numbers[:, j] = np.sign(numbers[:, j]) * np.log1p(np.abs(numbers[:, j]))
-        return Encoded(numbers, tuple(_levels(f, history if f.source == "history" else context, n) for f in self.categories))
+        return Encoded(
+            numbers, tuple(_levels(f, history if f.source == "history" else context, n) for f in self.categories)
+        )
 
     def dense(self, encoded: Encoded, standardised: NDArray[np.float32]) -> NDArray[np.float32]:
         """The scorer's dense columns (n, C): `standardised` (n, X) and the indicators of missing values."""
@@ -180,7 +199,7 @@ class FeatureSpace:
         return np.hstack([standardised, np.isnan(encoded.numbers[:, self._value_of_flag]).astype(np.float32)])
 
     def chosen(self, encoded: Encoded, channels: NDArray[np.intp]) -> NDArray[np.float64]:
-        """(n, len(numbers)) raw numbers as the arm of channel `channels` (n,; -1: none) sees them; NaN where it sees none."""
+        """(n, len(numbers)) raw numbers, as an arm on channel `channels` (n,; -1: none) sees them; NaN for none."""
         out = np.full((len(encoded), len(self.numbers)), np.nan)
         for j, column in enumerate(c for c in self.columns if not c.flag):
             seen = slice(None) if column.channel < 0 else channels == column.channel
@@ -188,12 +207,12 @@ class FeatureSpace:
         return out
 
     def unseen(self, channels: NDArray[np.intp]) -> NDArray[np.bool_]:
-        """(n, len(numbers)) True where a number belongs to a channel and the arm has none: it sees neither value nor indicator."""
+        """(n, len(numbers)) True where a number is of a channel and the arm has none: it sees no value, no flag."""
         per_channel = np.array([f.name in PER_CHANNEL_FEATURES for f in self.numbers], np.bool_)
         return per_channel[None, :] & (channels < 0)[:, None]
 
     def term_levels(self, term: LevelTerm, values: Sequence[Level]) -> list[str]:
-        """The names in Vowpal Wabbit of what `values` (one a feature of the term) switch on; empty where a missing one is ignored."""
+        """What `values`, one a feature of the term, switch on, by name; nothing where a missing one is ignored."""
         parts = [self._names(self.categories[i], value) for i, value in zip(term.features, values, strict=True)]
         if len(parts) == 1:
             return parts[0]
@@ -243,11 +262,15 @@ class FeatureSpace:
         if term == ("timing",) and variant is not None:
             slot = self.catalog.slots[self.catalog.slot_of[arm]]
             weekday, days_ahead = variant
-            features += [(f"hour={slot.start.hour}h", 1.0), (f"weekday={weekday}", 1.0), (f"days_ahead={days_ahead}d", 1.0)]
+            features += [
+                (f"hour={slot.start.hour}h", 1.0),
+                (f"weekday={weekday}", 1.0),
+                (f"days_ahead={days_ahead}d", 1.0),
+            ]
         return features
 
 
-def _attribute(name: str, value: str | float | bool) -> tuple[str, float]:
+def _attribute(name: str, value: Scalar) -> tuple[str, float]:
     if isinstance(value, bool):
         return f"{name}={'true' if value else 'false'}", 1.0
     return (f"{name}={escape(value)}", 1.0) if isinstance(value, str) else (name, float(value))
@@ -267,8 +290,8 @@ def _crosses(
 ) -> tuple[dict[str, frozenset[ArmTerm]], dict[tuple[str, str], frozenset[ArmTerm]], tuple[ArmTerm, ...]]:
     """Arm terms of each single feature, of each pair of features, and all arm terms in order.
 
-    By default every feature is crossed with every dimension, and the dimensions with each other in pairs. A list says itself what is
-    crossed; each dimension always keeps its own effect.
+    By default every feature is crossed with every dimension, and the dimensions with each other in pairs. A list says
+    itself what is crossed; each dimension always keeps its own effect.
     """
     single: dict[str, frozenset[ArmTerm]] = {}
     pairs: dict[tuple[str, str], frozenset[ArmTerm]] = {}

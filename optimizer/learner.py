@@ -1,32 +1,39 @@
 """Learning from matured decisions with a pool of Vowpal Wabbit models.
 
-Each model regresses the cost (the negated reward) on the chosen arm's example alone: Vowpal Wabbit's own `--cb_adf --cb_type mtr` updates
-nothing else either, and with its importance weights (`importance: mtr`) the weights are the same. By default the importance is 1, the unweighted
-regression oracle that SquareCB asks for (Foster and Rakhlin, ICML 2020).
+Each model regresses the cost (the negated reward) on the chosen arm's example alone: Vowpal Wabbit's own `--cb_adf
+--cb_type mtr` updates nothing else either, and with its importance weights (`importance: mtr`) the weights are the
+same. By default the importance is 1, the unweighted regression oracle that SquareCB asks for (Foster and Rakhlin, ICML
+2020).
 
-The pool is {squared, logistic} x {crosses, crosses and pairs of categorical features}. The model with the lowest cumulative squared error,
-predicted before learning, serves. The logistic ones are out for good once a reward outside [0, 1] was seen.
+The pool is {squared, logistic} x {crosses, crosses and pairs of categorical features}. The model with the lowest
+cumulative squared error, predicted before learning, serves. The logistic ones are out for good once a reward outside
+[0, 1] was seen.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import exp, sqrt
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import orjson
-from numpy.typing import NDArray
 
-from optimizer.features import Encoded, FeatureSpace, Level, LevelTerm
 from optimizer.snapshot import Snapshot, pack, unpack
 from optimizer.standardisation import Standardiser
 from optimizer.vw import Model, weights
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from optimizer.features import Encoded, FeatureSpace, Level, LevelTerm
+
 _LEARNING = "-l 0.5 --power_t 0.5"
 _VOCABULARY_LIMIT = 50_000
 _PSEUDO_COUNT = 0.5
+_LARGEST_EXPONENT = 700.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +70,17 @@ class Lessons:
         propensities: NDArray[np.float64],
         candidates: NDArray[np.intp],
     ) -> Lessons:
-        """Lessons from encoded features and the index of the arm drawn (n,), whose slot had this weekday and days ahead."""
+        """Lessons from encoded features and the index of the arm drawn (n,), whose slot was of this variant."""
         channels = space.catalog.channel_of[arms]
         texts = [space.arm_text(arm, variant) for arm, variant in zip(arms.tolist(), variants, strict=True)]
         return cls(
-            space.chosen(encoded, channels), space.unseen(channels), encoded.levels, texts, rewards, propensities, candidates
+            space.chosen(encoded, channels),
+            space.unseen(channels),
+            encoded.levels,
+            texts,
+            rewards,
+            propensities,
+            candidates,
         )
 
     def __len__(self) -> int:
@@ -117,7 +130,7 @@ class Counters:
 
     @property
     def sigma(self) -> float:
-        """Standard deviation of the rewards with half a pseudo-reward of 0, so that it is positive from the first reward on."""
+        """Standard deviation of the rewards and half a reward of 0, so that it is positive from the first one on."""
         n = self.events + _PSEUDO_COUNT
         return sqrt(max(self.reward_square_sum / n - (self.reward_sum / n) ** 2, 0.0))
 
@@ -127,7 +140,8 @@ class Learner:
 
     Args:
         space: the campaign's features.
-        importance: `one`, or `mtr` for multi-task regression (Bietti, Agarwal and Langford, "A contextual bandit bake-off", JMLR 2021).
+        importance: `one`, or `mtr` for multi-task regression (Bietti, Agarwal and Langford, "A contextual bandit
+            bake-off", JMLR 2021).
         saved: the bytes of an earlier learner's `save`, to go on exactly where it stood.
     """
 
@@ -212,7 +226,7 @@ def _kinds(space: FeatureSpace) -> list[tuple[Literal["squared", "logistic"], bo
 
 
 def _sigmoid(x: float) -> float:
-    return 1.0 / (1.0 + exp(-x)) if x > -700.0 else 0.0
+    return 1.0 / (1.0 + exp(min(-x, _LARGEST_EXPONENT)))
 
 
 @dataclass(slots=True)
@@ -223,7 +237,7 @@ class _LevelTexts:
     term: LevelTerm
     known: dict[Any, str] = field(default_factory=dict)
 
-    def get(self, value: Any) -> str:
+    def get(self, value: Any) -> str:  # noqa: ANN401 -- a level, or a tuple of them for a pair
         text = self.known.get(value)
         if text is None:
             values = value if len(self.term.features) > 1 else (value,)
@@ -259,7 +273,9 @@ class _Texts:
             if space not in self._space.pooled_spaces:
                 plain.append(joined)
         plain_texts = ["".join(row) for row in zip(*plain, strict=True)]
-        return plain_texts, plain_texts if len(plain) == len(paired) else ["".join(row) for row in zip(*paired, strict=True)]
+        if len(plain) == len(paired):
+            return plain_texts, plain_texts
+        return plain_texts, ["".join(row) for row in zip(*paired, strict=True)]
 
     def _numbers(self, lessons: Lessons, standardised: NDArray[np.float32], parts: dict[str, list[list[str]]]) -> None:
         numbers: dict[str, dict[int, str]] = {}

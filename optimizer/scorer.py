@@ -1,26 +1,31 @@
 """A snapshot compiled to arrays: the learner's own scores, as matrix products.
 
-With the catalog known, a linear model over hashed crosses is a matrix. Every (context feature, arm feature) pair is looked up once; summed over
-the features of an arm this gives a row of K weights for each context feature, and the scores of a batch are
+With the catalog known, a linear model over hashed crosses is a matrix. Every (context feature, arm feature) pair is
+looked up once; summed over the features of an arm this gives a row of K weights for each context feature, and the
+scores of a batch are
 
     scores = dense @ W + sum of the rows of each customer's categorical values + b.
 
-Products are taken in fixed tiles of `TILE` customers, so that a batch of one and of a million agree to the last bit. The rows of values that
-were not known at compile time are looked up when they first come: hashing may give them weights, and Vowpal Wabbit would use these.
+Products are taken in fixed tiles of `TILE` customers, so that a batch of one and of a million agree to the last bit.
+The rows of values that were not known at compile time are looked up when they first come: hashing may give them
+weights, and Vowpal Wabbit would use these.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from threading import Lock
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from optimizer.features import Encoded, FeatureSpace, LevelTerm
-from optimizer.snapshot import Snapshot
 from optimizer.vw import MASK, cross, feature_hash
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from optimizer.features import Encoded, FeatureSpace, LevelTerm
+    from optimizer.snapshot import Snapshot
 
 TILE = 64
 _ROWS_LIMIT = 200_000
@@ -33,7 +38,8 @@ class Scorer:
 
     Args:
         snapshot: the model.
-        space: the features of the campaign version that decides; the learner's features are the same, its catalog may be older.
+        space: the features of the campaign version that decides; the learner's features are the same, its catalog may
+            be older.
         arms: number of arms K.
         slot_of, channel_of: (K,) index of each arm's slot and channel, -1 without.
     """
@@ -57,9 +63,8 @@ class Scorer:
         """The arrays for slots of these weekdays and days ahead; made when they are first asked for."""
         with self._lock:
             if variants not in self._compiled:
-                self._compiled[variants] = Compiled(
-                    self.snapshot, self._space, self._terms, self._slot_of, self._channel_of, variants
-                )
+                arms = _ArmSide(self._space, self._slot_of, variants)
+                self._compiled[variants] = Compiled(self.snapshot, self._space, self._terms, arms, self._channel_of)
             return self._compiled[variants]
 
     def scores(self, encoded: Encoded, variants: Variants) -> Floats32:
@@ -75,21 +80,20 @@ class Compiled:
         snapshot: Snapshot,
         space: FeatureSpace,
         terms: Sequence[tuple[LevelTerm, Sequence[Any]]],
-        slot_of: NDArray[np.intp],
+        arms: _ArmSide,
         channel_of: NDArray[np.intp],
-        variants: Variants,
     ) -> None:
         self._snapshot = snapshot
         self._space = space
-        self._arms = _ArmSide(space, slot_of, variants)
         weights = snapshot.weights
-        self._bias = (weights[self._arms.hashes & np.uint64(MASK)].astype(np.float64) @ self._arms.incidence).astype(np.float32)
+        own = weights[arms.hashes & np.uint64(MASK)].astype(np.float64)
+        self._bias = np.asarray(own @ arms.incidence, np.float32)
         hashes = np.array([feature_hash(c.space, c.text) for c in space.columns], np.uint64)
-        self._dense = self._arms.rows(weights, hashes, [space.crosses[c.space] for c in space.columns])
+        self._dense = arms.rows(weights, hashes, [space.crosses[c.space] for c in space.columns])
         for row, column in zip(self._dense, space.columns, strict=True):
             if column.channel >= 0:
                 row[channel_of != column.channel] = 0.0
-        self._tables = [_RowTable(space, term, known, self._arms, weights) for term, known in terms]
+        self._tables = [_RowTable(space, term, known, arms, weights) for term, known in terms]
 
     def scores(self, encoded: Encoded) -> Floats32:
         """(n, K) float32; see `Scorer.scores`."""
@@ -99,23 +103,26 @@ class Compiled:
         return self.from_encoded(dense, rows)
 
     def from_encoded(self, dense: Floats32, rows: Sequence[tuple[Floats32, NDArray[np.intp]]]) -> Floats32:
-        """(n, K) float32 scores from the dense columns (n, C) and, for each categorical term, its table and the row of each customer."""
+        """The same, given the dense columns (n, C) and for each categorical term its table and the customers' rows."""
         n = len(dense)
         tiles = -(-n // TILE)
         padded = dense
         if n != tiles * TILE:
             padded = np.zeros((tiles * TILE, dense.shape[1]), np.float32)
             padded[:n] = dense
-        out = (padded.reshape(tiles, TILE, -1) @ self._dense).reshape(tiles * TILE, -1)[:n]
+        products = padded.reshape(tiles, TILE, dense.shape[1]) @ self._dense
+        out: Floats32 = products.reshape(tiles * TILE, self._dense.shape[1])[:n]
         out += self._bias
         for table, index in rows:
             out += table[index]
         if self._snapshot.loss == "squared":
-            return np.negative(out, out=out)
+            np.negative(out, out=out)
+            return out
         with np.errstate(over="ignore"):
             np.exp(np.negative(out, out=out), out=out)
         out += 1.0
-        return np.reciprocal(out, out=out)
+        np.reciprocal(out, out=out)
+        return out
 
 
 class _ArmSide:
@@ -143,7 +150,7 @@ class _ArmSide:
         }
 
     def rows(self, weights: Floats32, hashes: NDArray[np.uint64], crossed: Sequence[tuple[str, ...]]) -> Floats32:
-        """(F, K) the weights of F context features, each crossed with the arm namespaces `crossed[f]`, for every arm."""
+        """(F, K) the weights of F context features, each crossed with the arm namespaces `crossed[f]`, by arm."""
         out = np.zeros((len(hashes), self.incidence.shape[1]), np.float32)
         kinds: dict[tuple[str, ...], list[int]] = {}
         for f, spaces in enumerate(crossed):
@@ -158,7 +165,7 @@ class _ArmSide:
 
 
 class _RowTable:
-    """The K weights of each value of one categorical term, grown as values come and started anew when it is too large."""
+    """The K weights of each value of one categorical term; grows as values come, and starts anew when too large."""
 
     def __init__(
         self, space: FeatureSpace, term: LevelTerm, known: Sequence[Any], arms: _ArmSide, weights: Floats32

@@ -5,14 +5,16 @@ from __future__ import annotations
 import io
 import zipfile
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import orjson
-from numpy.typing import NDArray
 
 from optimizer.standardisation import Standardiser
 from optimizer.vw import BITS
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 _ZIP_DATE = (1980, 1, 1, 0, 0, 0)
 
@@ -56,7 +58,11 @@ class Snapshot:
             "sigma": self.sigma,
         }
         return pack(
-            {"meta.json": orjson.dumps(meta), "index": index.tobytes(), "weights": self.weights[index].astype("<f4").tobytes()}
+            {
+                "meta.json": orjson.dumps(meta),
+                "index": index.tobytes(),
+                "weights": self.weights[index].astype("<f4").tobytes(),
+            }
         )
 
     @classmethod
@@ -71,7 +77,9 @@ class Snapshot:
             pairs=meta["pairs"],
             weights=weights,
             standardiser=Standardiser.restore(meta["standardiser"]),
-            vocabulary=tuple(tuple(tuple(v) if isinstance(v, list) else v for v in term) for term in meta["vocabulary"]),
+            vocabulary=tuple(
+                tuple(tuple(v) if isinstance(v, list) else v for v in term) for term in meta["vocabulary"]
+            ),
             events=meta["events"],
             sigma=meta["sigma"],
         )

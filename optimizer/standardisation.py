@@ -1,17 +1,22 @@
 """Running statistics of numeric features: centred and scaled row by row in learning order, frozen for scoring.
 
-Mean and variance by Welford (Technometrics 1962); the median, where a feature's missing values take it, by the P-square algorithm (Jain and
-Chlamtac, CACM 1985). Rows are taken strictly one after the other, so that the state after a row does not depend on how rows came in batches.
+Mean and variance by Welford (Technometrics 1962); the median, where a feature's missing values take it, by the P-square
+algorithm (Jain and Chlamtac, CACM 1985). Rows are taken strictly one after the other, so that the state after a row
+does not depend on how rows came in batches.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+_MARKERS = 5
 CLIP = 5.0
 """Standardised values are kept within this many standard deviations."""
 
@@ -27,7 +32,7 @@ class RunningMedian:
     @property
     def value(self) -> float:
         """The median so far; 0 before any value."""
-        if self._count > 5:
+        if self._count > _MARKERS:
             return self._heights[2]
         return float(np.median(self._heights)) if self._heights else 0.0
 
@@ -35,7 +40,7 @@ class RunningMedian:
         """Take one more value."""
         self._count += 1
         q = self._heights
-        if self._count <= 5:
+        if self._count <= _MARKERS:
             q.append(x)
             q.sort()
             self._positions = list(range(len(q)))
@@ -69,7 +74,8 @@ class Standardiser:
 
     Args:
         size: D.
-        medians: indexes of the features whose missing values take the running median; those of the others take the mean, which is 0.
+        medians: indexes of the features whose missing values take the running median; those of the others take the
+            mean, which is 0.
     """
 
     def __init__(self, size: int, medians: Sequence[int] = ()) -> None:
@@ -79,7 +85,10 @@ class Standardiser:
         self.medians = {i: RunningMedian() for i in medians}
 
     def learn(self, raw: NDArray[np.float64]) -> NDArray[np.float32]:
-        """Take the rows of `raw` (n, D; NaN: missing) in order; each is standardised by the statistics with itself included: (n, D)."""
+        """Take the rows of `raw` (n, D; NaN: missing) in order.
+
+        Returns each standardised by the statistics with itself included, (n, D).
+        """
         out = np.empty(raw.shape)
         for row, standardised in zip(raw, out, strict=True):
             present = row == row  # noqa: PLR0124 - NaN differs from itself; half the time of isnan on short rows
@@ -90,8 +99,7 @@ class Standardiser:
             for i, median in self.medians.items():
                 if present[i]:
                     median.add(float(row[i]))
-            standardised[:] = np.where(present, row, self._fill()) - self.mean
-            standardised *= self._inverse_scale()
+            np.multiply(np.where(present, row, self._fill()) - self.mean, self._inverse_scale(), out=standardised)
         return np.clip(out, -CLIP, CLIP, out=out).astype(np.float32)
 
     def apply(self, raw: NDArray[np.float64], feature_of: NDArray[np.intp]) -> NDArray[np.float32]:
@@ -102,7 +110,7 @@ class Standardiser:
         return np.clip(z, -CLIP, CLIP, out=z).astype(np.float32)
 
     def _inverse_scale(self) -> NDArray[np.float64]:
-        usable = (self.count >= 2.0) & (self.m2 > 0.0)
+        usable = (self.count > 1.0) & (self.m2 > 0.0)
         return np.where(usable, np.sqrt(self.count / np.where(usable, self.m2, 1.0)), 0.0)
 
     def _fill(self) -> NDArray[np.float64]:

@@ -1,26 +1,30 @@
-"""Recomputing a decision from what it stores: was it filtered, scored and drawn as the log says?"""
+"""Recomputing a decision from what it stores, to see whether it was filtered, scored and drawn as the log says."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import orjson
-from numpy.typing import NDArray
-from sqlalchemy import Connection
 
-from optimizer.catalog import Arm
-from optimizer.decider import Batch
 from optimizer.exploration import Exploration
 from optimizer.facts import batch_of
 from optimizer.groups import GROUPS, Group
 from optimizer.reasons import ALLOWED, Reason
 from optimizer.snapshot import Snapshot
 from optimizer.store import snapshots
-from optimizer.store.rows import DecisionRow
-from optimizer.versions import Version
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+    from sqlalchemy import Connection
+
+    from optimizer.catalog import Arm
+    from optimizer.decider import Batch
+    from optimizer.store.rows import DecisionRow
+    from optimizer.versions import Version
 
 TOLERANCE = 1e-5
 """How far recomputed scores may be from the logged ones; arm and propensity must be equal."""
@@ -83,7 +87,8 @@ class Logged:
         allowed = self.removed == ALLOWED
         if self.exploration.kind == "fixed" and self.exploration.arm < 0:
             return np.zeros(len(self.version.catalog))
-        return self.exploration.probabilities(self.scores, allowed)[0]
+        row: NDArray[np.float64] = self.exploration.probabilities(self.scores, allowed)[0]
+        return row
 
     def candidates(self) -> list[Candidate]:
         """Every arm of the catalog, in its order."""
@@ -101,12 +106,16 @@ class Logged:
 
 
 def verify(connection: Connection, logged: Logged) -> list[Check]:
-    """Filter, score and draw again. The facts are those stored with the decision; no table of today is asked but that of snapshots."""
+    """Filter, score and draw again from what is stored with the decision; only snapshots are read besides."""
     row, version, decider = logged.row, logged.version, logged.version.decider
     if row.reason == Reason.CAMPAIGN_NOT_ACTIVE:
-        return [Check("draw", row.arm is None and row.propensity is None, "the campaign was not active: nothing was drawn")]
+        return [
+            Check("draw", row.arm is None and row.propensity is None, "the campaign was not active: nothing was drawn")
+        ]
     again = decider.removed(logged.batch)
-    checks = [Check("candidates", bool((again == logged.removed).all()), f"{int((again == ALLOWED).sum())} arms were allowed")]
+    checks = [
+        Check("candidates", bool((again == logged.removed).all()), f"{int((again == ALLOWED).sum())} arms were allowed")
+    ]
     snapshot: Snapshot | None = None
     if row.snapshot_id is not None and logged.scores is not None:
         stored = snapshots.snapshot_by_id(connection, row.tenant, row.snapshot_id)
