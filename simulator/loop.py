@@ -1,34 +1,40 @@
 """The closed loop in virtual time: a world of customers around the very engine, jobs and trainer of the service.
 
-The clock stands still while something happens and then jumps to the next instant at which a job has something to do or the world something to
-report. Same seed, same log, to the byte: clock and ids are injected, and everything runs in one order.
+The clock stands still while something happens and then jumps to the next instant at which a job has something to do or
+the world something to report. Same seed, same log, to the byte: clock and ids are injected, and everything runs in one
+order.
 """
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import orjson
-from numpy.typing import NDArray
 
-from optimizer.attributes import Attributes
-from optimizer.campaign import CampaignFile
 from optimizer.clock import VirtualClock, from_us, to_us
-from optimizer.dispatch.senders import Outgoing
 from optimizer.engine import Engine
 from optimizer.facts import columns_of
 from optimizer.ids import IdSource
 from optimizer.recording import EventIn
 from optimizer.store import Store, decisions
 from optimizer.store.customers import Customer
-from optimizer.store.rows import DecisionRow
 from simulator.worlds.factorial import NO_SEND, FactorialWorld
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from datetime import datetime
+
+    from numpy.typing import NDArray
+
+    from optimizer.attributes import Attributes
+    from optimizer.campaign import CampaignFile
+    from optimizer.dispatch.senders import Outgoing
+    from optimizer.store.rows import DecisionRow
 
 REPORT_EVERY = timedelta(minutes=30)
 """The world reports what happened in batches, this far apart at most."""
@@ -43,7 +49,9 @@ class Measured:
     Attributes:
         decided_us: (n,) int64.
         group: (n,) the group's name.
-        chosen, best, uniform: (n,) expected reward of the arm drawn, of the best one in the same state, and of a uniform draw.
+        chosen: (n,) expected reward of the arm drawn.
+        best: (n,) that of the best arm in the same state.
+        uniform: (n,) that of a uniform draw in the same state.
     """
 
     decided_us: NDArray[np.int64]
@@ -95,9 +103,7 @@ class ClosedLoop:
         ids = IdSource(np.random.default_rng([seed, 1]).bytes)
         self.campaign = campaign
         self.world = world
-        self.engine = Engine(
-            Store(url), attributes, self, clock=self.clock, ids=ids, publish_every=publish_every
-        )
+        self.engine = Engine(Store(url), attributes, self, clock=self.clock, ids=ids, publish_every=publish_every)
         self._rng = np.random.default_rng([seed, 2])
         self._rows = world.customers()
         self._index = {row["customer_id"]: i for i, row in enumerate(self._rows)}

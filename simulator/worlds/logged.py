@@ -79,11 +79,13 @@ class LoggedWorld:
     Attributes:
         rows: in the order of the file.
         arm_ids: every arm that the format names, in its order.
+        outcome_names: the outcomes that every row has.
     """
 
     def __init__(self, rows: Sequence[LoggedRow], arm_ids: Sequence[str]) -> None:
         self.rows = tuple(rows)
         self.arm_ids = tuple(dict.fromkeys(arm_ids))
+        self.outcome_names = tuple(self.rows[0].outcomes) if self.rows else ()
 
     @classmethod
     def read(cls, path: Path, layout: LogFormat) -> LoggedWorld:
