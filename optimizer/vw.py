@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import Any, TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import vowpalwabbit
@@ -49,7 +49,7 @@ def murmur3(data: bytes, seed: int) -> int:
 
 
 def feature_hash(namespace: str, feature: str) -> int:
-    """The index of a feature before masking. `feature` must not be all digits (Vowpal Wabbit reads those as numbers)."""
+    """The index of a feature before masking. `feature` is not all digits (Vowpal Wabbit reads those as numbers)."""
     return murmur3(feature.encode(), murmur3(namespace.encode(), 0))
 
 
@@ -59,7 +59,7 @@ def cross(first: NDArray[np.uint64], second: NDArray[np.uint64]) -> NDArray[np.i
 
 
 def escape(text: str) -> str:
-    """A value as it may stand inside a feature's name: no space, bar, colon or control character; `?` is kept for "missing"."""
+    """A value as it may stand in a feature's name: no space, bar, colon or control character; `?` is for "missing"."""
     if text.isalnum():
         return text
     return "".join(c if c not in _UNSAFE and c > " " else f"%{ord(c):02X}" for c in text)
@@ -69,7 +69,7 @@ _UNSAFE = frozenset("%|:?^\x7f\x85\xa0")
 
 
 class Model:
-    """A Vowpal Wabbit workspace for plain regression, from its options and, to go on with an earlier one, its saved bytes."""
+    """A Vowpal Wabbit workspace for plain regression, new or going on from an earlier one's saved bytes."""
 
     def __init__(self, options: str, saved: bytes | None = None) -> None:
         self.options = f"--quiet --noconstant -b {BITS} {options}"
@@ -101,7 +101,7 @@ class Model:
 
 
 def weights(saved: bytes, header: int) -> NDArray[np.float32]:
-    """All 2**BITS weights of a model file's bytes, float32; `header` is the length of the same options' untrained file."""
+    """All 2**BITS weights of a model file's bytes, float32; `header` is the length of the untrained model's file."""
     records = np.frombuffer(saved, _RECORD, offset=header)
     table = np.zeros(1 << BITS, np.float32)
     table[records["index"]] = records["weight"]
