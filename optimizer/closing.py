@@ -77,7 +77,7 @@ class Closing:
     def _paused(self, connection: Connection, campaign_id: str, heads: Sequence[DecisionHead]) -> dict[str, str]:
         """The decisions whose touch might have been due during a pause: whichever arm they drew, they are left out."""
         changes = campaigns.changes_of(connection, self._runtime.tenant, campaign_id)
-        edges = [(change.change, change.at_us) for change in changes if change.change != "loaded"]
+        edges = [(change.change, change.at_us) for change in changes if change.change in {"paused", "resumed"}]
         pauses = [
             (at_us, edges[i + 1][1] if i + 1 < len(edges) else self._runtime.now_us())
             for i, (change, at_us) in enumerate(edges)
@@ -98,7 +98,9 @@ class Closing:
         if not heads:
             return []
         tenant, campaign_id = self._runtime.tenant, heads[0].campaign_id
-        since_us, until_us = min(h.decided_us for h in heads), max(h.close_us for h in heads)
+        specs = self._versions.rewards_of(connection, heads)
+        since_us = min(head.decided_us for head in heads)
+        until_us = max(spec.close_us(head.decided_us) for head, spec in zip(heads, specs, strict=True))
         loose = events.events_of_subjects(
             connection, tenant, (head.subject_id for head in heads), since_us=since_us, until_us=until_us
         )
@@ -121,12 +123,11 @@ class Closing:
         """The other decisions of the subjects with events, which may own them."""
         subject_ids = {row.subject_id for row in loose if row.subject_id is not None}
         own = {head.decision_id for head in heads}
-        longest_us = max(head.close_us - head.decided_us for head in heads)
         found = decisions.heads_of_subjects(
             connection,
             self._runtime.tenant,
             sorted(subject_ids),
-            since_us=since_us - longest_us,
+            since_us=2 * since_us - until_us,
             until_us=until_us,
             campaign_id=heads[0].campaign_id,
         )
@@ -147,7 +148,7 @@ class Closing:
                 decision_id = row.decision_id or by_request.get(row.request_id or "", "")
                 told[decision_id] = min(row.received_us, told.get(decision_id, row.received_us))
         facts = []
-        for head in heads:
+        for head, spec in zip(heads, self._versions.rewards_of(connection, heads), strict=True):
             version = self._versions.get(connection, head.campaign_id, head.config_hash)
             arm = version.catalog.arms[version.catalog.index[head.arm]] if head.arm is not None else None
             touch = known.get(head.decision_id)
@@ -158,7 +159,7 @@ class Closing:
                     head.campaign_id,
                     head.subject_id,
                     head.decided_us,
-                    version.rewards,
+                    spec,
                     arm.message if arm else None,
                     arm.channel if arm else None,
                     head.send_us,

@@ -117,6 +117,10 @@ class Engine:
         """Go on with a paused campaign. Raises NotFound."""
         return self.versions.set_state(campaign_id, "resumed")
 
+    def rejoin(self, campaign_id: str) -> None:
+        """Apply the campaign's current reward to the decisions of the past; they are learned anew. Raises NotFound."""
+        self.versions.rejoin(campaign_id)
+
     def campaigns(self) -> list[CampaignReport]:
         """Every campaign as it stands."""
         return self._read(lambda c: [report(c, self.versions, self.serving, row) for row in self.versions.all(c)])
@@ -260,7 +264,7 @@ class Engine:
 
         def look(connection: Connection) -> None:
             for row in self.versions.all(connection):
-                self.serving.refresh(connection, self.versions.get(connection, row.campaign_id, row.config_hash))
+                self.serving.refresh(connection, *self.versions.learning(connection, row.campaign_id))
 
         self._read(look)
 

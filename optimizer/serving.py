@@ -54,19 +54,21 @@ class Serving:
                 self._scorers[key] = served
         return served
 
-    def publish(self, campaign_id: str, learner_key: str, snapshot_id: str, snapshot: Snapshot) -> None:
-        """Serve a snapshot from now on."""
+    def publish(self, version: Version, snapshot_id: str, snapshot: Snapshot) -> None:
+        """Serve a snapshot from now on, for every version with this one's features."""
+        campaign = version.campaign
         with self._lock:
-            self._snapshots[campaign_id, learner_key] = (snapshot_id, snapshot)
-            self.faults.pop(campaign_id, None)
+            self._snapshots[campaign.id, campaign.learner_key] = (snapshot_id, snapshot)
+            self.faults.pop(campaign.id, None)
 
-    def refresh(self, connection: Connection, version: Version) -> None:
-        """Serve the newest readable snapshot of this version's learner, if it is not served already."""
+    def refresh(self, connection: Connection, version: Version, learner_key: str) -> None:
+        """Serve the newest readable snapshot of this learner for this version, if it is not served already."""
         campaign_id, key = version.campaign.id, version.campaign.learner_key
         tenant = self._runtime.tenant
         with self._lock:
             served = self._snapshots.get((campaign_id, key), ("",))[0]
-        for place, snapshot_id in enumerate(snapshots.newest_ids(connection, tenant, campaign_id, key, limit=10)):
+        ids = snapshots.newest_ids(connection, tenant, campaign_id, learner_key, limit=10)
+        for place, snapshot_id in enumerate(ids):
             if snapshot_id == served:
                 return
             row = snapshots.snapshot_by_id(connection, tenant, snapshot_id)

@@ -66,8 +66,8 @@ class Trainer:
     def train(self, campaign_id: str) -> int:
         """The same for one campaign."""
         store, tenant = self._runtime.store, self._runtime.tenant
-        version = store.read(lambda connection: self._versions.current(connection, campaign_id))
-        course = self._course(version)
+        version, key = store.read(lambda connection: self._versions.learning(connection, campaign_id))
+        course = self._course(version, key)
         learned = 0
         while True:
             rows = store.read(lambda connection: self._next(connection, tenant, campaign_id, course))
@@ -90,16 +90,14 @@ class Trainer:
             connection, tenant, campaign_id, watermark=course.watermark, until_us=int(until_us), limit=PAGE
         )
 
-    def _course(self, version: Version) -> _Course:
+    def _course(self, version: Version, key: str) -> _Course:
         """The learner in memory, else the newest published one, else a new one at the beginning of the log."""
         campaign = version.campaign
         course = self._courses.get(campaign.id)
-        if course is None or course.key != campaign.learner_key:
+        if course is None or course.key != key:
             runtime = self._runtime
             row = runtime.store.read(
-                lambda connection: snapshots.latest_snapshot(
-                    connection, runtime.tenant, campaign.id, campaign.learner_key
-                )
+                lambda connection: snapshots.latest_snapshot(connection, runtime.tenant, campaign.id, key)
             )
             importance = campaign.policy.importance
             if row is not None and row.resume is not None:
@@ -107,7 +105,7 @@ class Trainer:
                 learner = Learner(version.decider.space, importance, row.resume)
             else:
                 watermark, learner = _START, Learner(version.decider.space, importance)
-            course = self._courses[campaign.id] = _Course(campaign.learner_key, learner, watermark, watermark)
+            course = self._courses[campaign.id] = _Course(key, learner, watermark, watermark)
         return course
 
     def _learn(self, course: _Course, features_of: CampaignFile, config_hash: str, rows: Sequence[TrainingRow]) -> None:
@@ -136,7 +134,7 @@ class Trainer:
         )
         runtime.store.write(lambda connection: snapshots.insert_snapshot(connection, row))
         course.published = course.watermark
-        self._serving.publish(campaign_id, course.key, row.snapshot_id, snapshot)
+        self._serving.publish(version, row.snapshot_id, snapshot)
         _log.info("snapshot_published", campaign=campaign_id, snapshot=row.snapshot_id, learned=snapshot.events)
 
 

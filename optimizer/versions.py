@@ -16,11 +16,11 @@ from optimizer.errors import NotFound
 from optimizer.features import FeatureSpace
 from optimizer.rewards import RewardSpec
 from optimizer.rules import rule_attributes
-from optimizer.store import campaigns
-from optimizer.store.rows import CampaignRow, CampaignVersionRow
+from optimizer.store import campaigns, rewards
+from optimizer.store.rows import CampaignChangeRow, CampaignRow, CampaignVersionRow, DecisionHead
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from sqlalchemy import Connection
@@ -109,6 +109,39 @@ class Versions:
             )
         )
         return _found(row, campaign_id)
+
+    def rejoin(self, campaign_id: str) -> None:
+        """Apply the current version's reward to every decision of the past. Raises NotFound.
+
+        The decisions close anew, and a new learner starts from the log; until it has published, the old model serves.
+        """
+        runtime = self._runtime
+        now_us = runtime.now_us()
+        change_id = runtime.ids.uuid7(now_us)
+
+        def change(connection: Connection) -> None:
+            version = self.current(connection, campaign_id)
+            config_hash = version.campaign.config_hash
+            row = CampaignChangeRow(runtime.tenant, change_id, campaign_id, "rejoined", config_hash, now_us)
+            campaigns.insert_change(connection, row)
+            rewards.reopen_rewards(connection, runtime.tenant, campaign_id, version.rewards.mature_us(0))
+
+        runtime.store.write(change)
+
+    def rewards_of(self, connection: Connection, heads: Sequence[DecisionHead]) -> list[RewardSpec]:
+        """The reward that holds for each decision of a campaign: its own version's, or one applied to the past."""
+        if not heads:
+            return []
+        rejoin = campaigns.last_rejoin(connection, self._runtime.tenant, heads[0].campaign_id)
+        hashes = [rejoin.config_hash if rejoin and h.decided_us < rejoin.at_us else h.config_hash for h in heads]
+        return [self.get(connection, h.campaign_id, each).rewards for h, each in zip(heads, hashes, strict=True)]
+
+    def learning(self, connection: Connection, campaign_id: str) -> tuple[Version, str]:
+        """The current version, and what names its learner: its key, and the last time that past rewards changed."""
+        version = self.current(connection, campaign_id)
+        rejoin = campaigns.last_rejoin(connection, self._runtime.tenant, campaign_id)
+        key = version.campaign.learner_key
+        return version, f"{key}/{rejoin.change_id}" if rejoin else key
 
     def row(self, connection: Connection, campaign_id: str) -> CampaignRow:
         """How a campaign stands. Raises NotFound."""

@@ -59,6 +59,24 @@ def change_state(  # noqa: PLR0913 - which campaign, what, and when
     return now._replace(state=state, changed_us=at_us)
 
 
+def insert_change(connection: Connection, row: CampaignChangeRow) -> None:
+    """Note something that was done to a campaign."""
+    insert_rows(connection, campaign_changes, [row])
+
+
+def last_rejoin(connection: Connection, tenant: str, campaign_id: str) -> CampaignChangeRow | None:
+    """The last time that the campaign's reward was applied to the past; None where it never was."""
+    query = (
+        select(*campaign_changes.columns)
+        .where(campaign_changes.c.tenant == tenant, campaign_changes.c.campaign_id == campaign_id)
+        .where(campaign_changes.c.change == "rejoined")
+        .order_by(campaign_changes.c.at_us.desc(), campaign_changes.c.change_id.desc())
+        .limit(1)
+    )
+    row = connection.execute(query).first()
+    return CampaignChangeRow._make(row) if row else None
+
+
 def campaign_by_id(connection: Connection, tenant: str, campaign_id: str) -> CampaignRow | None:
     """One campaign as it stands."""
     query = _CURRENT.where(campaigns.c.tenant == tenant, campaigns.c.campaign_id == campaign_id)

@@ -35,6 +35,13 @@ _HEAD_BY_SUBJECT_IN_CAMPAIGN = _HEAD_BY_SUBJECT.where(_CAMPAIGN)
 _VOID = select(voids.c.decision_id, voids.c.cause).where(
     voids.c.tenant == bindparam("tenant"), one_of(voids.c.decision_id)
 )
+_DUE = select(
+    *((open_decisions if name == "mature_us" else decisions).columns[name] for name in DecisionHead._fields)
+).join_from(
+    open_decisions,
+    decisions,
+    (decisions.c.tenant == open_decisions.c.tenant) & (decisions.c.decision_id == open_decisions.c.decision_id),
+)
 
 
 def insert_decisions(connection: Connection, rows: Sequence[DecisionRow]) -> None:
@@ -132,17 +139,12 @@ def count_decisions(connection: Connection, tenant: str, campaign_id: str) -> in
 
 
 def due_closes(connection: Connection, tenant: str, campaign_id: str, until_us: int, limit: int) -> list[DecisionHead]:
-    """The first decisions without a reward that have matured by `until_us` (inclusive).
+    """The first decisions without a reward that mature by `until_us` (inclusive), with the instant at which they do.
 
     In the order (mature_us, decision id).
     """
     query = (
-        _HEAD.join_from(
-            open_decisions,
-            decisions,
-            (decisions.c.tenant == open_decisions.c.tenant) & (decisions.c.decision_id == open_decisions.c.decision_id),
-        )
-        .where(open_decisions.c.tenant == tenant, open_decisions.c.campaign_id == campaign_id)
+        _DUE.where(open_decisions.c.tenant == tenant, open_decisions.c.campaign_id == campaign_id)
         .where(open_decisions.c.mature_us <= until_us)
         .order_by(open_decisions.c.mature_us, open_decisions.c.decision_id)
         .limit(limit)

@@ -59,15 +59,16 @@ def insert_rewards(connection: Connection, rows: Sequence[RewardRow]) -> None:
     connection.execute(_CLOSED, keys)
 
 
-def reopen_rewards(connection: Connection, tenant: str, campaign_id: str) -> None:
-    """Forget the campaign's rewards, so that every decision of it is closed anew from the logs."""
+def reopen_rewards(connection: Connection, tenant: str, campaign_id: str, matures_after_us: int) -> None:
+    """Forget the campaign's rewards: every decision of it is closed anew, `matures_after_us` after it was made."""
     connection.execute(delete(rewards).where(rewards.c.tenant == tenant, rewards.c.campaign_id == campaign_id))
     mine = (open_decisions.c.tenant == tenant, open_decisions.c.campaign_id == campaign_id)
     connection.execute(delete(open_decisions).where(*mine))
-    names = [column.name for column in open_decisions.columns]
-    source = select(*(decisions.columns[name] for name in names)).where(
-        decisions.c.tenant == tenant, decisions.c.campaign_id == campaign_id
-    )
+    columns = decisions.c
+    source = select(
+        columns.tenant, columns.campaign_id, columns.decided_us + matures_after_us, columns.decision_id
+    ).where(columns.tenant == tenant, columns.campaign_id == campaign_id)
+    names = ["tenant", "campaign_id", "mature_us", "decision_id"]
     connection.execute(insert(open_decisions).from_select(names, source))
 
 

@@ -44,7 +44,7 @@ class CampaignRow(NamedTuple):
 
 
 class CampaignChangeRow(NamedTuple):
-    """Something done to a campaign; `change` is `loaded`, `paused` or `resumed`."""
+    """Something done to a campaign; `change` is `loaded`, `paused`, `resumed` or `rejoined`."""
 
     tenant: str
     change_id: str

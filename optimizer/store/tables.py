@@ -114,7 +114,7 @@ campaign_changes = Table(
     _us("at_us"),
     Index(None, "tenant", "campaign_id", "at_us"),
 )
-"""What was done to campaigns: `loaded`, `paused`, `resumed`."""
+"""What was done to campaigns: `loaded`, `paused`, `resumed`, `rejoined` (that version's reward, to the past)."""
 
 runs = Table(
     "runs",

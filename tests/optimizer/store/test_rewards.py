@@ -64,11 +64,11 @@ def test_a_training_row_joins_the_decision_and_its_reward(store: Store) -> None:
 def test_forgotten_rewards_leave_every_decision_of_the_campaign_to_be_closed_anew(store: Store) -> None:
     close(store, ("a", 1), ("b", 2))
     store.write(lambda c: insert_decisions(c, [decision("open", mature_us=3)]))
-    store.write(lambda c: reopen_rewards(c, "default", "camp"))
+    store.write(lambda c: reopen_rewards(c, "default", "camp", 60))
     assert after(store, (0, ""), 9) == []
-    assert store.read(lambda c: next_mature_us(c, "default", "camp")) == 1
-    due = store.read(lambda c: due_closes(c, "default", "camp", 9, 9))
-    assert [head.decision_id for head in due] == ["a", "b", "open"]
+    assert store.read(lambda c: next_mature_us(c, "default", "camp")) == 60
+    due = store.read(lambda c: due_closes(c, "default", "camp", 60, 9))
+    assert [(head.decision_id, head.mature_us) for head in due] == [("a", 60), ("b", 60), ("open", 60)]
 
 
 def test_groups_are_summed_over_what_is_closed(store: Store) -> None:
