@@ -159,7 +159,8 @@ class Decisions:
     ) -> dict[int, Decision | OptimizerError]:
         tenant = self._runtime.tenant
         try:
-            version = self._versions.current(connection, campaign_id)
+            standing = self._versions.row(connection, campaign_id)
+            version = self._versions.get(connection, campaign_id, standing.config_hash)
         except OptimizerError as error:
             return dict.fromkeys((place for place, _ in requests), error)
         answers: dict[int, Decision | OptimizerError] = {}
@@ -180,7 +181,8 @@ class Decisions:
                     subjects.append((place, self._subject(version, table[request.customer_id], request)))
             except OptimizerError as error:
                 answers[place] = error
-        rows = self.decide(connection, version, [subject for _, subject in subjects])
+        paused = standing.state != "active"
+        rows = self.decide(connection, version, [subject for _, subject in subjects], paused=paused)
         for (place, subject), row in zip(subjects, rows, strict=True):
             arm = version.catalog.arms[version.catalog.index[row.arm]] if row.arm is not None else None
             answers[place] = Decision.of(row, arm, subject.customer_id, replayed=False)
@@ -205,13 +207,14 @@ class Decisions:
         context = context_of(version, row, clean, request.timezone)
         return Subject(request.customer_id, row.subject_id, context, request.request_id, request.body_hash)
 
-    def decide(self, connection: Connection, version: Version, subjects: Sequence[Subject]) -> list[DecisionRow]:
+    def decide(
+        self, connection: Connection, version: Version, subjects: Sequence[Subject], *, paused: bool
+    ) -> list[DecisionRow]:
         """Decide for these customers, each at most once here, and write decisions, planned touches and ledgers."""
         if not subjects:
             return []
         runtime = self._runtime
         now_us = runtime.now_us()
-        state = self._versions.row(connection, version.campaign.id).state
         served = self._serving.scorer(version)
         ids = runtime.ids.uuid7s(now_us, len(subjects))
         stored = ledgers.ledgers_by_subjects(connection, runtime.tenant, [s.subject_id for s in subjects])
@@ -221,7 +224,7 @@ class Decisions:
         settings = version.campaign.groups
         groups = assign([s.customer_id for s in subjects], settings, settings.salt)
         batch = batch_of(version, now_us, ids, groups, contexts, histories)
-        if state != "active" or not version.runs_at(from_us(now_us)):
+        if paused or not version.runs_at(from_us(now_us)):
             served, choices = None, nothing(batch, len(version.catalog), Reason.CAMPAIGN_NOT_ACTIVE)
         else:
             choices = version.decider.decide(batch, served.scorer if served else None)

@@ -142,7 +142,7 @@ class Runs:
             runs.finish_run(connection, tenant, run.run_id, now_us)
             return run._replace(state="finished", finished_us=now_us)
         subjects = self._audience(connection, version, page, run.occasion, now_us)
-        rows = self._decisions.decide(connection, version, subjects)
+        rows = self._decisions.decide(connection, version, subjects, paused=False)
         cursor, decided = page[-1].customer_id, run.decided + len(rows)
         runs.advance_run(connection, tenant, run.run_id, cursor, decided)
         return run._replace(cursor=cursor, decided=decided)
