@@ -31,6 +31,8 @@ TILE = 64
 _ROWS_LIMIT = 200_000
 Floats32: TypeAlias = NDArray[np.float32]
 Variants: TypeAlias = tuple[tuple[str, int] | None, ...]
+Rows: TypeAlias = tuple[Floats32, NDArray[np.intp]]
+"""The rows of K weights of a categorical term's values, and (n,) which of them each customer takes."""
 
 
 class Scorer:
@@ -97,13 +99,16 @@ class Compiled:
 
     def scores(self, encoded: Encoded) -> Floats32:
         """(n, K) float32; see `Scorer.scores`."""
+        return self.from_encoded(*self.encode(encoded))
+
+    def encode(self, encoded: Encoded) -> tuple[Floats32, list[Rows]]:
+        """The dense columns (n, C), standardised, and for each categorical term its table and the customers' rows."""
         space = self._space
         dense = space.dense(encoded, self._snapshot.standardiser.apply(encoded.numbers, space.number_of))
-        rows = [table.look_up([encoded.levels[i] for i in table.term.features]) for table in self._tables]
-        return self.from_encoded(dense, rows)
+        return dense, [table.look_up([encoded.levels[i] for i in table.term.features]) for table in self._tables]
 
-    def from_encoded(self, dense: Floats32, rows: Sequence[tuple[Floats32, NDArray[np.intp]]]) -> Floats32:
-        """The same, given the dense columns (n, C) and for each categorical term its table and the customers' rows."""
+    def from_encoded(self, dense: Floats32, rows: Sequence[Rows]) -> Floats32:
+        """The same as `scores`, given what `encode` made."""
         n = len(dense)
         tiles = -(-n // TILE)
         padded = dense
@@ -179,7 +184,7 @@ class _RowTable:
         self._rows = np.zeros((0, arms.incidence.shape[1]), np.float32)
         self._grow(known)
 
-    def look_up(self, columns: Sequence[Sequence[Any]]) -> tuple[Floats32, NDArray[np.intp]]:
+    def look_up(self, columns: Sequence[Sequence[Any]]) -> Rows:
         """The table and each customer's row in it, from the values of the term's features (n each)."""
         values = columns[0] if len(columns) == 1 else list(zip(*columns, strict=True))
         with self._lock:
