@@ -129,7 +129,8 @@ class Catalog:
 
     def _window(self, slot: Slot, zone: ZoneInfo, now: datetime) -> Window | None:
         today = now.astimezone(zone).date()
-        for ahead in range(self.horizon.days + 2):
+        # One day more for the part of a day in the horizon, one for a night that is shorter than others.
+        for ahead in range(self.horizon.days + 3):
             day = today + timedelta(days=ahead)
             weekday = WEEKDAYS[day.weekday()]
             if weekday not in slot.days:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 import numpy as np
 
 from optimizer.attributes import PER_CHANNEL_FEATURES, Columns
+from optimizer.standardisation import LARGEST
 from optimizer.vw import escape
 
 if TYPE_CHECKING:
@@ -188,6 +189,7 @@ class FeatureSpace:
                 numbers[:, j] = raw if column.channel < 0 else raw[:, column.channel]
                 if feature.scale == "log":
                     numbers[:, j] = np.sign(numbers[:, j]) * np.log1p(np.abs(numbers[:, j]))
+        np.clip(numbers, -LARGEST, LARGEST, out=numbers)
         return Encoded(
             numbers, tuple(_levels(f, history if f.source == "history" else context, n) for f in self.categories)
         )

@@ -35,9 +35,8 @@ def assign(customer_ids: Sequence[str], groups: Groups, salt: str) -> NDArray[np
     bau, and treatment the rest, so that enlarging the last of them moves nobody between the others.
     """
     key = blake2b(salt.encode(), digest_size=32).digest()
-    place = np.frombuffer(
-        b"".join(blake2b(customer.encode(), digest_size=8, key=key).digest() for customer in customer_ids), ">u8"
-    ).astype(np.float64) * (2.0**-64)
+    hashes = b"".join(blake2b(customer.encode(), digest_size=8, key=key).digest() for customer in customer_ids)
+    place = (np.frombuffer(hashes, ">u8").astype(np.uint64) >> np.uint64(11)).astype(np.float64) * 2.0**-53
     bau = groups.bau.share if groups.bau else 0.0
     edges = np.cumsum([groups.holdout, groups.random_control, bau])
     codes = np.array(

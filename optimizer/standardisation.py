@@ -16,9 +16,14 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-_MARKERS = 5
 CLIP = 5.0
 """Standardised values are kept within this many standard deviations."""
+
+LARGEST = 1e100
+"""Raw values are kept within this size, so that no single one makes mean or variance infinite."""
+
+_NO_VARIANCE = 1e-200
+_MARKERS = 5
 
 
 class RunningMedian:
@@ -110,7 +115,7 @@ class Standardiser:
         return np.clip(z, -CLIP, CLIP, out=z).astype(np.float32)
 
     def _inverse_scale(self) -> NDArray[np.float64]:
-        usable = (self.count > 1.0) & (self.m2 > 0.0)
+        usable = (self.count > 1.0) & (self.m2 > _NO_VARIANCE)
         return np.where(usable, np.sqrt(self.count / np.where(usable, self.m2, 1.0)), 0.0)
 
     def _fill(self) -> NDArray[np.float64]:
