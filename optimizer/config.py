@@ -11,6 +11,7 @@ from optimizer.campaign import CampaignFile
 from optimizer.checks import check_attributes, check_campaign
 from optimizer.errors import ConfigError, Problem
 from optimizer.policy import POLICIES
+from optimizer.settings import Settings, overridden, overrides
 from optimizer.yaml_file import Document, Keys, read_yaml
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from pydantic_core import ErrorDetails
 
-__all__ = ["Problem", "check_files", "load_attributes", "load_campaign", "load_file"]
+__all__ = ["Problem", "check_files", "kind_of", "load_attributes", "load_campaign", "load_file", "load_settings"]
 
 ATTRIBUTES_FILE: Final = "attributes.yaml"
 """The name under which attributes are looked for beside a campaign."""
@@ -63,8 +64,29 @@ def load_file(path: Path, model: type[_Model]) -> _Model:
     return _checked(*_parse(read_yaml(path), model))
 
 
+def load_settings(path: Path) -> Settings:
+    """Read the settings of a service, with those of environment variables over them.
+
+    Raises `ConfigError` with everything that is wrong in the file, and InvalidInput for a variable that is wrong.
+    """
+    document = read_yaml(path)
+    given = overrides()
+    settings = overridden(_checked(*_parse(document, Settings)), given)
+    paths: list[tuple[Keys, Path]] = [(("campaigns", i), each) for i, each in enumerate(settings.campaigns)]
+    paths.append((("attributes_file",), settings.attributes_file))
+    missing = [(keys, each) for keys, each in paths if keys[0] not in given and not each.exists()]
+    return _checked(settings, [document.problem(keys, f"there is nothing at {each}") for keys, each in missing])
+
+
+def kind_of(path: Path) -> type[CampaignFile | AttributesFile | Settings]:
+    """What a configuration file is, by the names of its fields. Raises `ConfigError` where it cannot be read."""
+    names = _as_dict(read_yaml(path).data).keys()
+    kinds: tuple[type[CampaignFile | AttributesFile | Settings], ...] = (CampaignFile, AttributesFile, Settings)
+    return max(kinds, key=lambda kind: len(names & kind.model_fields.keys()))
+
+
 def check_files(paths: Sequence[Path], attributes: Path | None = None) -> list[Problem]:
-    """Everything that is wrong in these campaign and attribute files, in the order of the files.
+    """Everything that is wrong in these files of campaigns, attributes and settings, in the order of the files.
 
     A campaign is checked against `attributes`, or, without it, against the `attributes.yaml` beside it.
     """
@@ -78,8 +100,12 @@ def check_files(paths: Sequence[Path], attributes: Path | None = None) -> list[P
 
 
 def _check_file(path: Path, attributes: Path) -> None:
-    if set(_as_dict(read_yaml(path).data)) & {"attributes"}:
+    kind = kind_of(path)
+    if kind is AttributesFile:
         load_attributes(path)
+        return
+    if kind is Settings:
+        load_settings(path)
         return
     try:
         declared = load_attributes(attributes)

@@ -1,0 +1,97 @@
+"""The settings of a service: where its data is, what it loads, and where it answers."""
+
+from __future__ import annotations
+
+import os
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, TypeAlias
+
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
+from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict, SettingsError
+
+from optimizer.attributes import did_you_mean
+from optimizer.errors import InvalidInput
+from optimizer.scalars import Part, Span, Text
+
+PREFIX: Final = "OPTIMIZER_"
+"""What the names of environment variables begin with that stand over the settings of the file."""
+
+_SQLITE: Final = "sqlite:///"
+
+
+def _check_database(url: str) -> str:
+    if not url.removeprefix(_SQLITE) or not url.startswith(_SQLITE):
+        raise ValueError(f"got {url!r}; allowed: sqlite:///PATH, with four slashes for an absolute path")
+    return url
+
+
+def _check_port(port: object) -> object:
+    if isinstance(port, bool | float):
+        raise ValueError(f"expected a whole number, got {port!r}")  # noqa: TRY004 -- pydantic reports a ValueError
+    return port
+
+
+DatabaseUrl: TypeAlias = Annotated[str, AfterValidator(_check_database)]
+Port: TypeAlias = Annotated[int, BeforeValidator(_check_port), Field(ge=0, le=65_535)]
+
+
+class Settings(Part):
+    """The settings of a service. Relative paths begin where the command is started."""
+
+    version: Literal[1] = Field(description="The version of this file format.")
+    database: DatabaseUrl = Field(
+        default="sqlite:///var/optimizer.db", description="Where everything is kept: sqlite:///PATH. It is made if new."
+    )
+    attributes_file: Path = Field(
+        default=Path("configs/attributes.yaml"), description="The file that declares the customer attributes."
+    )
+    campaigns: tuple[Path, ...] = Field(
+        default=(), description="Campaign files, and folders whose campaign files are taken; loaded at every start."
+    )
+    outbox: Path = Field(
+        default=Path("var/outbox"), description="The folder into which touches are sent, a file for each channel."
+    )
+    host: Text = Field(default="127.0.0.1", description="The address at which the service answers.")
+    port: Port = Field(
+        default=8080, description="The port at which the service answers; 0 takes a free one, which the log names."
+    )
+    publish_every: Span = Field(
+        default=timedelta(seconds=60), description="Time between two looks of the trainer for new rewards."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="The least important kind of message that is logged."
+    )
+
+
+class _FromEnvironment(Settings, BaseSettings):
+    """The same settings as texts in environment variables; lists and the like are JSON."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX)
+
+
+def overrides() -> dict[str, Any]:
+    """The settings that environment variables give, not checked yet.
+
+    Raises InvalidInput for a variable that begins with the prefix and names no setting, or whose JSON cannot be read.
+    """
+    names = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields.keys() - {"version"}}
+    for variable in os.environ:
+        if variable.upper().startswith(PREFIX) and variable.upper() not in names:
+            near = did_you_mean(variable.upper(), sorted(names))
+            raise InvalidInput(f"environment variable {variable}: there is no such setting{near}")
+    try:
+        found: dict[str, Any] = EnvSettingsSource(_FromEnvironment)()
+    except SettingsError as error:
+        raise InvalidInput(f"environment variable: {error}, which expects JSON") from error
+    return found
+
+
+def overridden(settings: Settings, given: dict[str, Any]) -> Settings:
+    """The settings with those that were given elsewhere over them. Raises InvalidInput where one is not acceptable."""
+    try:
+        return Settings.model_validate({**settings.model_dump(), **given})
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        name = str(first["loc"][0])
+        raise InvalidInput(f"environment variable {PREFIX}{name.upper()}: {first['msg']}") from error
