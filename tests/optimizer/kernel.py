@@ -1,4 +1,4 @@
-"""Random campaigns, customers and lessons, and the examples of Vowpal Wabbit that the kernel's answers are compared with."""
+"""Random campaigns, customers and logs, and what Vowpal Wabbit is to be told of them, example by example."""
 
 from __future__ import annotations
 
@@ -51,13 +51,13 @@ STARTS = datetime(2026, 1, 1, tzinfo=UTC)
 ZONES = ("UTC", "America/Mexico_City", "Europe/Berlin", "Pacific/Auckland", "Australia/Lord_Howe")
 
 
-def message(number: int, channels: int, **extra: Any) -> dict[str, Any]:
+def message(number: int, channels: int, **extra: object) -> dict[str, Any]:
     """A message that can be sent on each of so many channels."""
     creatives = {f"ch{j}": {"template": "t", "version": 1} for j in range(channels)}
     return {"id": f"m{number}", "creatives": creatives, **extra}
 
 
-def slot(number: int, **extra: Any) -> dict[str, Any]:
+def slot(number: int, **extra: object) -> dict[str, Any]:
     """A slot of an hour; the higher its number, the later."""
     return {"id": f"s{number}", "days": "all", "from": f"{7 + number:02d}:00", "to": f"{8 + number:02d}:00", **extra}
 
@@ -70,7 +70,7 @@ def campaign_of(  # noqa: PLR0913 -- the sizes and parts of a campaign
     no_send: bool = True,
     features: tuple[str, ...] = (),
     settings: dict[str, Any] | None = None,
-    **parts: Any,
+    **parts: object,
 ) -> CampaignFile:
     """A campaign of this size; `features` are names from `FEATURES`, `settings` and `parts` are added as they are."""
     listed = [message(i, channels) for i in range(messages)] if isinstance(messages, int) else messages
@@ -102,7 +102,7 @@ def campaigns(draw: st.DrawFn) -> CampaignFile:
         dimensions = ["message", *["channel"] * bool(channels), *["timing"] * bool(slots)]
         some_dimensions = st.lists(st.sampled_from(dimensions), unique=True, min_size=1)
         pairable = [name for name in features if name in SINGLE_VALUED]
-        contexts = st.just([])
+        contexts: st.SearchStrategy[list[str]] = st.just([])
         if features:
             contexts |= st.sampled_from(features).map(lambda name: [name])
         if len(pairable) > 1:
@@ -249,7 +249,7 @@ def space_of(campaign: CampaignFile) -> FeatureSpace:
     return FeatureSpace(campaign, Catalog(campaign))
 
 
-def example(  # noqa: PLR0913 -- what an example is a function of
+def example(  # noqa: PLR0913, PLR0917 -- what an example is a function of
     space: FeatureSpace,
     standardiser: Standardiser,
     encoded: Encoded,
@@ -274,9 +274,8 @@ def example(  # noqa: PLR0913 -- what an example is a function of
             parts.setdefault(column.space, []).append(column.text)
     for term in space.terms:
         if pairs or not term.pooled:
-            parts.setdefault(term.space, []).extend(
-                space.term_levels(term, [encoded.levels[i][row] for i in term.features])
-            )
+            levels = [encoded.levels[i][row] for i in term.features]
+            parts.setdefault(term.space, []).extend(space.term_levels(term, levels))
     for namespace, name, value in space.arm_features(arm, variant):
         parts.setdefault(namespace, []).append(f"{name}:{value:.9g}")
     return "".join(f" |{namespace} {' '.join(features)}" for namespace, features in parts.items())

@@ -44,8 +44,8 @@ def codes(catalog: Catalog, schedule: Schedule) -> list[str]:
 @given(campaigns())
 def test_arms_are_all_combinations_once_and_then_no_send(campaign: CampaignFile) -> None:
     catalog, spec = Catalog(campaign), campaign.catalog
-    channels = [c.id for c in spec.channels] or [None]
-    slots = [s.id for s in spec.timing.slots] if spec.timing else [None]
+    channels: list[str | None] = [*(c.id for c in spec.channels)] or [None]
+    slots: list[str | None] = [*(s.id for s in spec.timing.slots)] if spec.timing else [None]
     expected = [(m.id, c, s) for m in spec.messages for c in channels for s in slots]
     assert [(a.message, a.channel, a.slot) for a in catalog.arms[: len(expected)]] == expected
     assert [a.id for a in catalog.arms[len(expected) :]] == ["no_send"] * spec.no_send
