@@ -45,7 +45,7 @@ class Closing:
         until_us = self._runtime.now_us() - SETTLE_US
         closed = 0
         for campaign in store.read(self._versions.all):
-            while True:
+            while not self._runtime.stopping.is_set():
                 due_us = store.read(partial(decisions.next_mature_us, tenant=tenant, campaign_id=campaign.campaign_id))
                 if due_us is None or due_us > until_us:
                     break

@@ -268,6 +268,10 @@ class Engine:
 
         self._read(look)
 
+    def stop(self) -> None:
+        """Ask runs and jobs to end after the page that they are at; the tables say where they go on."""
+        self.runtime.stopping.set()
+
     def close(self) -> None:
         """Write what is queued and close the store."""
         self.runtime.store.close()

@@ -12,7 +12,7 @@ import numpy as np
 from optimizer import history
 from optimizer.clock import from_us
 from optimizer.decisions import Decisions, Subject
-from optimizer.errors import Conflict
+from optimizer.errors import Conflict, Unavailable
 from optimizer.facts import columns_of, context_of, history_of
 from optimizer.rules import evaluate
 from optimizer.store import customers, decisions, ledgers, runs
@@ -110,6 +110,10 @@ class Runs:
         row = runtime.store.write(lambda connection: runs.start_run(connection, self._new(campaign_id, named, now_us)))
         self._finish(row)
         finished = runtime.store.read(lambda connection: runs.run_by_id(connection, runtime.tenant, row.run_id))
+        if runtime.stopping.is_set() and finished is not None and finished.state != "finished":
+            raise Unavailable(
+                f"the service is stopping: run {named!r} of {campaign_id!r} goes on when it is started again"
+            )
         if finished is None or finished.state != "finished":
             raise Conflict(f"campaign {campaign_id!r} is paused: its run {named!r} goes on when it is resumed")
         return finished
@@ -121,31 +125,42 @@ class Runs:
         return sum(self._finish(row) for row in waiting)
 
     def _finish(self, row: RunRow) -> int:
-        """Go through the rest of the audience; stops where the campaign is paused. How many decisions were made."""
-        decided = row.decided
-        while row.state == "running":
-            before = row
-            row = self._runtime.store.write(partial(self._page, run=before))
-            if row == before:
-                break
-        return row.decided - decided
+        """Go through the rest of the audience; ends early where the campaign is paused or the service stops.
 
-    def _page(self, connection: Connection, run: RunRow) -> RunRow:
-        """Decide the next customers of a run; a paused campaign's run waits."""
+        Returns how many decisions were made here.
+        """
+        total = 0
+        while not self._runtime.stopping.is_set():
+            before = row
+            row, decided = self._runtime.store.write(partial(self._page, run_id=row.run_id))
+            total += decided
+            if row.state != "running" or row == before:
+                break
+        return total
+
+    def _page(self, connection: Connection, run_id: str) -> tuple[RunRow, int]:
+        """Decide the next customers of a run: how it stands then, and how many were decided. A paused campaign's waits.
+
+        The run is read here, since others may be going through it at the same time.
+        """
         tenant, now_us = self._runtime.tenant, self._runtime.now_us()
+        run = runs.run_by_id(connection, tenant, run_id)
+        assert run is not None  # noqa: S101 - runs are never deleted
+        if run.state != "running":
+            return run, 0
         campaign = self._versions.row(connection, run.campaign_id)
         if campaign.state != "active":
-            return run
+            return run, 0
         version = self._versions.get(connection, campaign.campaign_id, campaign.config_hash)
         page = customers.audience_page(connection, tenant, run.cursor, PAGE)
         if not page or not version.runs_at(from_us(now_us)):
             runs.finish_run(connection, tenant, run.run_id, now_us)
-            return run._replace(state="finished", finished_us=now_us)
+            return run._replace(state="finished", finished_us=now_us), 0
         subjects = self._audience(connection, version, page, run.occasion, now_us)
         rows = self._decisions.decide(connection, version, subjects, paused=False)
         cursor, decided = page[-1].customer_id, run.decided + len(rows)
         runs.advance_run(connection, tenant, run.run_id, cursor, decided)
-        return run._replace(cursor=cursor, decided=decided)
+        return run._replace(cursor=cursor, decided=decided), len(rows)
 
     def _audience(
         self, connection: Connection, version: Version, page: list[CustomerRow], occasion: str, now_us: int

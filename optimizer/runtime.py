@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from threading import Event
 from typing import TYPE_CHECKING
 
 from optimizer.clock import Clock, now_us
@@ -21,6 +22,8 @@ class Runtime:
     clock: Clock
     ids: IdSource
     attributes: Attributes
+    stopping: Event = field(default_factory=Event)
+    """Set when the service is to end: what goes through pages leaves the rest for the next start."""
 
     @property
     def tenant(self) -> str:

@@ -37,6 +37,7 @@ class Serving:
         self._snapshots: dict[tuple[str, str], tuple[str, Snapshot]] = {}
         self._scorers: dict[tuple[str, str], Served] = {}
         self._lock = Lock()
+        self._unreadable: set[str] = set()
         self.faults: dict[str, str] = {}
         """By campaign: what is wrong with its newest snapshot, while that is so."""
 
@@ -71,11 +72,14 @@ class Serving:
         for place, snapshot_id in enumerate(ids):
             if snapshot_id == served:
                 return
+            if snapshot_id in self._unreadable:
+                continue
             row = snapshots.snapshot_by_id(connection, tenant, snapshot_id)
             try:
                 snapshot = Snapshot.loads(row.body if row else b"")
                 version.decider.scorer(snapshot).compiled((None,) * len(version.catalog.slots))
             except Exception as error:  # noqa: BLE001 - whatever is wrong with it, the last good one stays
+                self._unreadable.add(snapshot_id)
                 self.faults[campaign_id] = f"snapshot {snapshot_id} cannot be read: {error!r}"
                 _log.error("snapshot_unreadable", campaign=campaign_id, snapshot=snapshot_id, error=repr(error))
                 continue

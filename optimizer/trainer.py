@@ -68,8 +68,10 @@ class Trainer:
         store, tenant = self._runtime.store, self._runtime.tenant
         version, key = store.read(lambda connection: self._versions.learning(connection, campaign_id))
         course = self._course(version, key)
+        # Should it fail in the middle of a page, the next attempt goes on from what was published.
+        self._courses.pop(campaign_id, None)
         learned = 0
-        while True:
+        while not self._runtime.stopping.is_set():
             rows = store.read(lambda connection: self._next(connection, tenant, campaign_id, course))
             if not rows:
                 break
@@ -79,6 +81,7 @@ class Trainer:
             learned += len(rows)
         if course.watermark != course.published:
             self._publish(course, version)
+        self._courses[campaign_id] = course
         return learned
 
     @staticmethod
@@ -92,21 +95,21 @@ class Trainer:
 
     def _course(self, version: Version, key: str) -> _Course:
         """The learner in memory, else the newest published one, else a new one at the beginning of the log."""
-        campaign = version.campaign
+        campaign, runtime = version.campaign, self._runtime
         course = self._courses.get(campaign.id)
-        if course is None or course.key != key:
-            runtime = self._runtime
-            row = runtime.store.read(
-                lambda connection: snapshots.latest_snapshot(connection, runtime.tenant, campaign.id, key)
-            )
-            importance = campaign.policy.importance
-            if row is not None and row.resume is not None:
-                watermark = (row.watermark_us, row.watermark_id)
-                learner = Learner(version.decider.space, importance, row.resume)
-            else:
-                watermark, learner = _START, Learner(version.decider.space, importance)
-            course = self._courses[campaign.id] = _Course(key, learner, watermark, watermark)
-        return course
+        if course is not None and course.key == key:
+            return course
+        row = runtime.store.read(
+            lambda connection: snapshots.latest_snapshot(connection, runtime.tenant, campaign.id, key)
+        )
+        space, importance = version.decider.space, campaign.policy.importance
+        if row is not None and row.resume is not None:
+            watermark = (row.watermark_us, row.watermark_id)
+            try:
+                return _Course(key, Learner(space, importance, row.resume), watermark, watermark)
+            except Exception:  # noqa: BLE001 - whatever is wrong with it, the log has everything that it had learned
+                _log.exception("learner_unreadable", campaign=campaign.id, snapshot=row.snapshot_id)
+        return _Course(key, Learner(space, importance), _START, _START)
 
     def _learn(self, course: _Course, features_of: CampaignFile, config_hash: str, rows: Sequence[TrainingRow]) -> None:
         """Learn decisions that one version made, with the features of the current one."""

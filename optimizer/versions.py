@@ -12,7 +12,7 @@ import orjson
 from optimizer.attributes import HISTORY_FEATURES, Attributes, AttributeType
 from optimizer.campaign import CampaignFile, Creative
 from optimizer.decider import Decider
-from optimizer.errors import NotFound
+from optimizer.errors import Conflict, NotFound
 from optimizer.features import FeatureSpace
 from optimizer.rewards import RewardSpec
 from optimizer.rules import rule_attributes
@@ -41,9 +41,15 @@ class Version:
 
     @classmethod
     def of(cls, campaign: CampaignFile, attributes: Attributes, tenant: str) -> Version:
-        """Compile a campaign file."""
+        """Compile a campaign file. Raises Conflict where its rules name an attribute that is not declared."""
         rules = [rule for rule in (campaign.audience, *(m.eligibility for m in campaign.catalog.messages)) if rule]
         asked = {name for rule in rules for name in rule_attributes(rule)} - HISTORY_FEATURES.keys()
+        undeclared = sorted(asked - attributes.types.keys())
+        if undeclared:
+            names = ", ".join(undeclared)
+            raise Conflict(
+                f"the rules of campaign {campaign.id!r} name attributes that are not declared any more: {names}"
+            )
         types = {f.name: f.type for f in campaign.features if f.source == "attribute"}
         types |= {name: attributes.types[name] for name in sorted(asked)}
         return cls(campaign, Decider(campaign, tenant), RewardSpec.of(campaign), types)

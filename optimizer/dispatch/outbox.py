@@ -50,7 +50,7 @@ class Outbox:
             pass
         store.write(self._recover)
         total = 0
-        while leased := store.write(self._lease):
+        while not self._runtime.stopping.is_set() and (leased := store.write(self._lease)):
             outgoing = store.read(partial(self._outgoing, page=leased))
             try:
                 self._sender.send(outgoing)
