@@ -1,0 +1,114 @@
+"""One process that is the whole service: HTTP, the periodic jobs, and a clean end."""
+
+from __future__ import annotations
+
+import signal
+import socket
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+import structlog
+import uvicorn
+from apscheduler.executors.pool import ThreadPoolExecutor
+from apscheduler.schedulers.background import BackgroundScheduler
+
+from api.app import create_app
+from optimizer.errors import Unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from types import FrameType
+
+    from optimizer.engine import Engine, Job
+
+DRAIN_S: Final = 20
+"""How long a stop waits for callers that are slow to send a request or to take its answer."""
+
+_BACKLOG: Final = 2048
+
+_log = structlog.get_logger(__name__)
+
+
+class _Server(uvicorn.Server):
+    """A server that on SIGTERM or SIGINT also asks the engine to come to an end of what takes long."""
+
+    def __init__(self, config: uvicorn.Config, engine: Engine) -> None:
+        super().__init__(config)
+        self._engine = engine
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self._engine.stop()
+        super().handle_exit(sig, frame)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        _log.info("service_stopping", waits_s=DRAIN_S)
+        await super().shutdown(sockets)
+
+
+def serve(engine: Engine, host: str, port: int) -> None:
+    """Answer at this address and do the engine's jobs until SIGTERM or SIGINT; the engine stays open.
+
+    Then no connection is accepted any more, running requests are answered, and running jobs come to the end of a page.
+    Raises Unavailable where the address cannot be taken.
+    """
+    listener = _listen(host, port)
+    config = uvicorn.Config(
+        create_app(engine),
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=DRAIN_S,
+    )
+    server = _Server(config, engine)
+    # Uvicorn takes the signals over while it runs and raises those it got once more at the end, which must not kill us.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, server.handle_exit)
+    scheduler = make_scheduler(engine.jobs())
+    scheduler.start()
+    taken_host, taken_port = listener.getsockname()[:2]
+    campaigns = [report.campaign_id for report in engine.campaigns()]
+    _log.info(
+        "service_started", host=taken_host, port=taken_port, database=engine.runtime.store.url, campaigns=campaigns
+    )
+    try:
+        server.run(sockets=[listener])
+    finally:
+        engine.stop()
+        scheduler.shutdown(wait=True)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=_BACKLOG)
+    except OSError as error:
+        raise Unavailable(f"the service cannot answer at {host} port {port}: {error}") from error
+
+
+def make_scheduler(jobs: Sequence[Job]) -> BackgroundScheduler:
+    """A timer for these jobs: each in one thread, again after its interval, and once where several times were missed.
+
+    It keeps nothing: the tables say what is to be done. A job that fails is logged and tried again at its next time.
+    """
+    scheduler = BackgroundScheduler(
+        executors={"default": ThreadPoolExecutor(len(jobs))},
+        job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
+        timezone=UTC,
+    )
+    for job in jobs:
+        seconds = job.every.total_seconds()
+        now = datetime.now(UTC)
+        scheduler.add_job(guarded(job), "interval", seconds=seconds, id=job.name, next_run_time=now)
+    return scheduler
+
+
+def guarded(job: Job) -> Callable[[], Any]:
+    """The job, which logs what it raises."""
+
+    def run() -> None:
+        try:
+            job.run()
+        except Exception:  # noqa: BLE001 -- whatever it was, the job is tried again at its next time
+            _log.exception("job_failed", job=job.name)
+
+    return run

@@ -1,0 +1,222 @@
+"""The commands that work on a service's database; a service may run beside them, since both read it in each change."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Column, Table
+from sqlalchemy.exc import DBAPIError
+
+from optimizer import logs
+from optimizer.campaign import CampaignFile
+from optimizer.config import kind_of, load_attributes, load_campaign, load_settings
+from optimizer.customers import read_customers
+from optimizer.engine import Engine
+from optimizer.errors import ConfigError, InvalidInput, Problem, Unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from optimizer.attributes import Attributes
+    from optimizer.settings import Settings
+    from optimizer.verification import Check
+
+CONFIG: Final = Path("configs/service.yaml")
+_WIDE: Final = 200
+
+Config = Annotated[Path, typer.Option("--config", help="The settings of the service.")]
+CampaignId = Annotated[str, typer.Argument(help="The campaign's id.", metavar="CAMPAIGN")]
+
+customers = typer.Typer(help="The customer table.", no_args_is_help=True)
+campaign = typer.Typer(help="The campaigns of a service.", no_args_is_help=True)
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands to the command line."""
+    app.add_typer(customers, name="customers")
+    app.add_typer(campaign, name="campaign")
+    app.command()(run)
+    app.command()(verify)
+
+
+@contextmanager
+def opened(config: Path) -> Iterator[tuple[Settings, Engine]]:
+    """The settings and an engine on their database, migrated; closed at the end. Logging is set up as they say.
+
+    Raises ConfigError, InvalidInput, and Unavailable where the database cannot be opened.
+    """
+    settings = load_settings(config)
+    logs.configure(settings.log_level)
+    attributes = load_attributes(settings.attributes_file)
+    try:
+        engine = Engine.with_files(settings.database, attributes, settings.outbox, settings.publish_every)
+    except (DBAPIError, OSError) as error:
+        raise Unavailable(f"the database {settings.database} cannot be opened: {error}") from error
+    with closing(engine):
+        yield settings, engine
+
+
+def read_campaigns(paths: Iterable[Path], attributes: Attributes) -> list[CampaignFile]:
+    """The campaigns of these files, and of these folders' files that are campaigns.
+
+    Raises ConfigError with everything wrong in any of them; two campaigns with one id are wrong.
+    """
+    found: dict[str, tuple[Path, CampaignFile]] = {}
+    problems: list[Problem] = []
+    for path in dict.fromkeys(_campaign_files(paths)):
+        try:
+            read = load_campaign(path, attributes)
+        except ConfigError as error:
+            problems += error.problems
+            continue
+        other, _ = found.setdefault(read.id, (path, read))
+        if other != path:
+            problems.append(Problem(str(path), 1, 1, "campaign.id", f"{read.id} is the campaign of {other} already"))
+    if problems:
+        raise ConfigError(problems)
+    return [read for _, read in found.values()]
+
+
+def _campaign_files(paths: Iterable[Path]) -> Iterator[Path]:
+    for path in paths:
+        if not path.is_dir():
+            yield path
+            continue
+        for inner in sorted([*path.glob("*.yaml"), *path.glob("*.yml")]):
+            if _may_be_campaign(inner):
+                yield inner
+
+
+def _may_be_campaign(path: Path) -> bool:
+    try:
+        return kind_of(path) is CampaignFile
+    except ConfigError:
+        # Whoever loads it as a campaign reports what is wrong with it.
+        return True
+
+
+@customers.command("load")
+def load_customers(
+    file: Annotated[
+        Path, typer.Argument(help="A .csv, .ndjson (.jsonl) or .parquet file.", exists=True, dir_okay=False)
+    ],
+    config: Config = CONFIG,
+) -> None:
+    """Load customers from a file, each row replacing what was known of that customer.
+
+    A row that is rejected is reported with its place and does not hold up the others; the exit code is 1 then.
+    """
+    loaded = rejected = 0
+    with opened(config) as (_, engine), _progress() as progress:
+        task = progress.add_task("", total=None)
+        try:
+            for chunk in read_customers(file, engine.runtime.attributes):
+                engine.put_customers(chunk.customers)
+                for problem in chunk.problems:
+                    typer.echo(str(problem), err=True)
+                loaded += len(chunk.customers)
+                rejected += chunk.rejected
+                progress.update(task, description=f"{loaded:,} loaded, {rejected:,} rejected")
+        finally:
+            typer.echo(f"{_count(loaded, 'customer')} loaded, {_count(rejected, 'row')} rejected")
+    if rejected:
+        raise typer.Exit(1)
+
+
+@campaign.command("load")
+def load_campaigns(
+    files: Annotated[list[Path], typer.Argument(help="Campaign files, or folders of them.")], config: Config = CONFIG
+) -> None:
+    """Make the versions in these files the current ones, for new decisions; nothing is loaded if anything is wrong."""
+    with opened(config) as (_, engine):
+        for read in read_campaigns(files, engine.runtime.attributes):
+            standing = "is current now" if engine.load_campaign(read) else "was current already"
+            typer.echo(f"{read.id}: version {read.config_hash[:12]} {standing}")
+
+
+@campaign.command("list")
+def list_campaigns(config: Config = CONFIG) -> None:
+    """Show every campaign as it stands."""
+    columns = "campaign", "state", "version", "decisions", "learned", "touches", "name"
+    table = Table(*(Column(name, overflow="fold") for name in columns))
+    with opened(config) as (_, engine):
+        for found in engine.campaigns():
+            touches = ", ".join(f"{n} {state}" for state, n in found.touches.items())
+            numbers = f"{found.decisions:,}", f"{found.learned:,}", touches or "none"
+            table.add_row(found.campaign_id, found.state, found.config_hash[:12], *numbers, found.name)
+    # Away from a terminal there is no width to fit into.
+    Console(width=None if sys.stdout.isatty() else _WIDE).print(table)
+
+
+@campaign.command()
+def pause(campaign_id: CampaignId, config: Config = CONFIG) -> None:
+    """Stop it at once: no decision sends anything and no touch that is due goes out, until it is resumed."""
+    with opened(config) as (_, engine):
+        typer.echo(f"{campaign_id}: {engine.pause(campaign_id).state}")
+
+
+@campaign.command()
+def resume(campaign_id: CampaignId, config: Config = CONFIG) -> None:
+    """Let a paused campaign go on."""
+    with opened(config) as (_, engine):
+        typer.echo(f"{campaign_id}: {engine.resume(campaign_id).state}")
+
+
+def run(
+    campaign_id: CampaignId,
+    occasion: Annotated[
+        str | None, typer.Option(help="What the run is for; by default the schedule's last one, or else the UTC day.")
+    ] = None,
+    config: Config = CONFIG,
+) -> None:
+    """Decide for a campaign's audience now, each customer once; a run that was cut short goes on where it stopped."""
+    with opened(config) as (_, engine), Console(stderr=True).status(f"Running {campaign_id}"):
+        done = engine.run(campaign_id, occasion)
+    typer.echo(f"{campaign_id}: run {done.occasion} is finished, {_count(done.decided, 'customer')} decided")
+
+
+def verify(
+    decision_id: Annotated[str | None, typer.Argument(help="A decision's id.", show_default=False)] = None,
+    campaign_id: Annotated[
+        str | None, typer.Option("--campaign", help="Verify every decision of this campaign.", show_default=False)
+    ] = None,
+    config: Config = CONFIG,
+) -> None:
+    """Recompute decisions from what is stored with them; the exit code is 1 if any differs."""
+    if (decision_id is None) == (campaign_id is None):
+        raise InvalidInput("give a decision's id, or --campaign with a campaign's")
+    with opened(config) as (_, engine):
+        if decision_id is not None:
+            checks = engine.verify(decision_id)
+            _show(decision_id, checks)
+            holds = all(check.holds for check in checks)
+        else:
+            with Console(stderr=True).status("Verifying"):
+                count, failed = engine.verify_campaign(campaign_id or "")
+            for failed_id, checks in failed:
+                _show(failed_id, checks)
+            typer.echo(f"{_count(count, 'decision')} verified, {len(failed):,} of them differ")
+            holds = not failed
+    if not holds:
+        raise typer.Exit(1)
+
+
+def _show(decision_id: str, checks: Sequence[Check]) -> None:
+    for check in checks:
+        typer.echo(f"{decision_id}: {check.name}: {'holds' if check.holds else 'DIFFERS'}: {check.detail}")
+
+
+def _progress() -> Progress:
+    console = Console(stderr=True)
+    columns = SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
+    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+
+
+def _count(n: int, what: str) -> str:
+    return f"{n:,} {what}{'' if n == 1 else 's'}"
