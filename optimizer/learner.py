@@ -202,7 +202,9 @@ class Learner:
             pairs=member.pairs,
             weights=weights(member.model.save(), member.header),
             standardiser=Standardiser.restore(self.standardiser.state()),
-            vocabulary=tuple(known.seen for known in self._texts.levels),
+            vocabulary=tuple(
+                known.seen if member.pairs or not known.term.pooled else () for known in self._texts.levels
+            ),
             events=self.counters.events,
             sigma=self.counters.sigma,
         )

@@ -28,7 +28,8 @@ class Snapshot:
         pairs: whether the model has the pairs of categorical features.
         weights: (2**18,) float32, Vowpal Wabbit's.
         standardiser: statistics of the numeric features.
-        vocabulary: for each context term the values (of a pair: two) seen in learning.
+        vocabulary: for each context term the values (of a pair: two) seen in learning; none for those that this model
+            does not have.
         events: t, the number of decisions learned.
         sigma: standard deviation of the rewards learned, in units of the reward's scale; 0 while all were 0.
     """
