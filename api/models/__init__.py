@@ -1,0 +1,33 @@
+"""What is sent and answered over HTTP, with examples: the edge at which everything is checked."""
+
+from api.models.base import Key
+from api.models.campaigns import Alive, CampaignOut, CampaignState, GroupOut, Ready, RunIn, RunOut
+from api.models.customers import CustomerBody, CustomerIn, CustomerLine, CustomerOut, CustomerStored
+from api.models.decisions import ArmOut, CandidateOut, DecisionIn, DecisionLine, DecisionOut, ExplanationOut, RemovedOut
+from api.models.events import EventLine, EventObserved, ReceiptOut
+
+__all__ = [
+    "Alive",
+    "ArmOut",
+    "CampaignOut",
+    "CampaignState",
+    "CandidateOut",
+    "CustomerBody",
+    "CustomerIn",
+    "CustomerLine",
+    "CustomerOut",
+    "CustomerStored",
+    "DecisionIn",
+    "DecisionLine",
+    "DecisionOut",
+    "EventLine",
+    "EventObserved",
+    "ExplanationOut",
+    "GroupOut",
+    "Key",
+    "Ready",
+    "ReceiptOut",
+    "RemovedOut",
+    "RunIn",
+    "RunOut",
+]
