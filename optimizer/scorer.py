@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from optimizer.vw import MASK, cross, feature_hash
+from optimizer.vw import cross, feature_hash
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -88,7 +88,7 @@ class Compiled:
         self._snapshot = snapshot
         self._space = space
         weights = snapshot.weights
-        own = weights[arms.hashes & np.uint64(MASK)].astype(np.float64)
+        own = weights[arms.hashes].astype(np.float64)
         self._bias = np.asarray(own @ arms.incidence, np.float32)
         hashes = np.array([feature_hash(c.space, c.text) for c in space.columns], np.uint64)
         self._dense = arms.rows(weights, hashes, [space.crosses[c.space] for c in space.columns])

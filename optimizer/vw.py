@@ -1,14 +1,14 @@
-"""What we need to know of Vowpal Wabbit: how it hashes features, and what its model files hold.
+"""What we need to know of Vowpal Wabbit: where it keeps a feature's weight, and what its model files hold.
 
-Facts (Vowpal Wabbit 9.11.9, checked by `tests/optimizer/test_vw.py` against the program itself): a feature's index is
-`murmur3(feature, seed=murmur3(namespace, 0)) & mask`, that of a cross of two is `((16777619 * i) ^ j) & mask`, in the
-order in which the interaction is written; a model file is a header whose length depends only on the options, then for
-each non-zero weight a record of the index and, when the options are ours, three floats (weight, adaptive,
-normalisation).
+Facts (Vowpal Wabbit 9.11.9, checked by `tests/optimizer/test_vw.py` against the program itself): the index of a cross
+of the features with indexes i and j is `((16777619 * i) ^ j) & mask`, in the order in which the interaction is written;
+a model file is a header whose length depends only on the options, then for each non-zero weight a record of the index
+and, when the options are ours, three floats (weight, adaptive, normalisation).
 """
 
 from __future__ import annotations
 
+import re
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,50 +22,27 @@ if TYPE_CHECKING:
 BITS = 18
 """Weights are a table of 2**18, Vowpal Wabbit's own default."""
 
-MASK = (1 << BITS) - 1
+_MASK = np.uint64((1 << BITS) - 1)
 _CROSS = np.uint64(16777619)
 _RECORD = np.dtype([("index", "<u4"), ("weight", "<f4"), ("adaptive", "<f4"), ("normalised", "<f4")])
-_32 = 0xFFFFFFFF
-
-
-def murmur3(data: bytes, seed: int) -> int:
-    """MurmurHash3 x86 32 bit (A. Appleby), the hash of Vowpal Wabbit's `--hash strings`."""
-    h = seed
-    whole = len(data) & ~3
-    for at in range(0, whole, 4):
-        k = int.from_bytes(data[at : at + 4], "little") * 0xCC9E2D51 & _32
-        k = (k << 15 | k >> 17) * 0x1B873593 & _32
-        h ^= k
-        h = (h << 13 | h >> 19) & _32
-        h = h * 5 + 0xE6546B64 & _32
-    if whole < len(data):
-        k = int.from_bytes(data[whole:], "little") * 0xCC9E2D51 & _32
-        k = (k << 15 | k >> 17) * 0x1B873593 & _32
-        h ^= k
-    h ^= len(data)
-    h = (h ^ h >> 16) * 0x85EBCA6B & _32
-    h = (h ^ h >> 13) * 0xC2B2AE35 & _32
-    return h ^ h >> 16
+_HASHER: Any = vowpalwabbit.Workspace(f"--quiet -b {BITS}")
+_UNSAFE = re.compile(r"[\x00-\x20%|:?^\x7f\x85\xa0]")
 
 
 def feature_hash(namespace: str, feature: str) -> int:
-    """The index of a feature before masking. `feature` is not all digits (Vowpal Wabbit reads those as numbers)."""
-    return murmur3(feature.encode(), murmur3(namespace.encode(), 0))
+    """The index of a feature's weight, by Vowpal Wabbit's own hash."""
+    index: int = _HASHER.hash_feature(feature, _HASHER.hash_space(namespace))
+    return index
 
 
 def cross(first: NDArray[np.uint64], second: NDArray[np.uint64]) -> NDArray[np.intp]:
-    """Masked indexes of the crosses of every feature in `first` (F,) with every one in `second` (J,): (F, J)."""
-    return (((first * _CROSS)[:, None] ^ second[None, :]) & np.uint64(MASK)).astype(np.intp)
+    """The indexes of the crosses of every feature in `first` (F,) with every one in `second` (J,): (F, J)."""
+    return (((first * _CROSS)[:, None] ^ second[None, :]) & _MASK).astype(np.intp)
 
 
 def escape(text: str) -> str:
     """A value as it may stand in a feature's name: no space, bar, colon or control character; `?` is for "missing"."""
-    if text.isalnum():
-        return text
-    return "".join(c if c not in _UNSAFE and c > " " else f"%{ord(c):02X}" for c in text)
-
-
-_UNSAFE = frozenset("%|:?^\x7f\x85\xa0")
+    return _UNSAFE.sub(lambda found: f"%{ord(found[0]):02X}", text)
 
 
 class Model:

@@ -5,27 +5,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from optimizer.vw import BITS, MASK, Model, cross, escape, feature_hash, murmur3, weights
+from optimizer.vw import BITS, Model, cross, escape, feature_hash, weights
 from tests.optimizer.kernel import partial_prediction, workspace
 
 LEARNING = "-l 0.5 --power_t 0.5"
 
 names = st.text(st.characters(codec="utf-8"), min_size=1, max_size=20)
 """Names as a person might write them, in every script, with every control character."""
-
-
-@pytest.mark.parametrize(
-    ("data", "seed", "expected"),
-    [(b"", 0, 0), (b"", 1, 0x514E28B7), (b"\0\0\0\0", 0, 0x2362F9DE), (b"Hello, world!", 0x9747B28C, 0x24884CBA)],
-)
-def test_murmur3_gives_the_published_values(data: bytes, seed: int, expected: int) -> None:
-    assert murmur3(data, seed) == expected
-
-
-@given(st.text(alphabet="abzAZ_.=^%-é漢", min_size=1, max_size=12), st.text(alphabet="ABab", min_size=1, max_size=3))
-def test_a_feature_is_hashed_as_vowpal_wabbit_hashes_it(feature: str, namespace: str) -> None:
-    vw = workspace("")
-    assert feature_hash(namespace, feature) & MASK == vw.hash_feature(feature, vw.hash_space(namespace)) & MASK
 
 
 @given(st.lists(names, min_size=1, max_size=4, unique=True), st.lists(names, min_size=1, max_size=3, unique=True))
@@ -46,7 +32,7 @@ def test_the_weight_of_a_cross_is_where_vowpal_wabbit_looks_for_it(contexts: lis
 def test_an_escaped_value_is_one_feature_of_its_own_in_vowpal_wabbit(value: str) -> None:
     """A weight put where we expect the value's is used once, and by nothing else in the line."""
     vw = workspace("--ignore_linear z")
-    index = feature_hash("A", f"k={escape(value)}") & MASK
+    index = feature_hash("A", f"k={escape(value)}")
     vw.set_weight(index, 0, 2.0)
     assert partial_prediction(vw, f"|A k={escape(value)} |z end") == 2.0
     assert partial_prediction(vw, f"|z begin |A k={escape(value)}") == 2.0
