@@ -168,6 +168,14 @@ def resume(campaign_id: CampaignId, config: Config = CONFIG) -> None:
         typer.echo(f"{campaign_id}: {engine.resume(campaign_id).state}")
 
 
+@campaign.command()
+def rejoin(campaign_id: CampaignId, config: Config = CONFIG) -> None:
+    """Apply the campaign's current reward to all its decisions of the past: they close, and are learned, anew."""
+    with opened(config) as (_, engine):
+        engine.rejoin(campaign_id)
+    typer.echo(f"{campaign_id}: its current reward holds for the past; the service closes and learns it anew")
+
+
 def run(
     campaign_id: CampaignId,
     occasion: Annotated[
