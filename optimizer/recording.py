@@ -32,6 +32,10 @@ SENT_EVENTS = frozenset({"sent", "shown"})
 
 _ADVANCES = {"delivered": 1, "opened": 2, "clicked": 3, "converted": 4, "bounced": 5}
 _PROGRESS = {"sent": 0, **_ADVANCES}
+_ENDED = frozenset({"expired", "cancelled"})
+"""Given up, so that they count no longer against the campaign's limit; a caller may have shown them all the same."""
+_PERHAPS_SENT = frozenset({"sending", "unknown"})
+"""Whoever reacts to such a touch proves that it was sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +57,11 @@ class EventIn:
     fields: Mapping[str, Any] = field(default_factory=dict)
 
     def check(self) -> None:
-        """Raises InvalidInput where it names nothing, or half a thing."""
+        """Raises InvalidInput where it names nothing, or half a thing, or an instant without its offset."""
         if not self.event_id or not self.name:
             raise InvalidInput("an event needs event_id and name")
+        if self.occurred_at is not None and self.occurred_at.tzinfo is None:
+            raise InvalidInput(f"occurred_at {self.occurred_at.isoformat()} needs its UTC offset")
         if self.request_id is not None and self.campaign_id is None:
             raise InvalidInput("request_id names a decision only together with campaign_id")
         if self.decision_id is None and self.request_id is None and self.customer_id is None:
@@ -143,38 +149,63 @@ class Recording:
         return found
 
     def _act(self, connection: Connection, rows: Sequence[EventRow], heads: Mapping[str, DecisionHead]) -> None:
-        """Move touches on and note sends and opens in the ledgers, in the order in which the events occurred."""
+        """Move touches on, note sends and opens in the ledgers; the order in which events come does not matter."""
         tenant = self._runtime.tenant
-        ordered = sorted(
-            (row for row in rows if row.event_id in heads), key=lambda row: (row.occurred_us, row.event_id)
-        )
-        acting = [row for row in ordered if row.name in SENT_EVENTS or row.name in _ADVANCES]
+        acting = {
+            row.event_id: (row, heads[row.event_id])
+            for row in rows
+            if row.event_id in heads and (row.name in SENT_EVENTS or row.name in _ADVANCES)
+        }
         if not acting:
             return
-        decided = {row.event_id: heads[row.event_id] for row in acting}
-        known = touches.touches_by_ids(connection, tenant, [head.decision_id for head in decided.values()])
-        subject_ids = [head.subject_id for head in decided.values()]
+        known = touches.touches_by_ids(connection, tenant, [head.decision_id for _, head in acting.values()])
+        acting |= self._came_before(connection, acting, known)
+        subject_ids = [head.subject_id for _, head in acting.values()]
         books = {k: history.loads(v) for k, v in ledgers.ledgers_by_subjects(connection, tenant, subject_ids).items()}
         before = dict(books)
         changes: list[TouchChange] = []
-        for row in acting:
-            head = decided[row.event_id]
+        for row, head in sorted(acting.values(), key=_order):
             touch = known.get(head.decision_id)
             if touch is None:
                 continue
             book = books.get(head.subject_id, history.EMPTY)
-            state = _next_state(touch, row.name)
-            if row.name in SENT_EVENTS and state == "sent":
+            states = _next_states(touch, row.name)
+            if "sent" in states:
+                if touch.state in _ENDED:
+                    book = history.planned(book, touch.campaign_id)
                 book = sent(book, touch, row.occurred_us)
-            elif row.name == "opened":
+            if row.name == "opened":
                 book = history.opened(book, decision_id=head.decision_id, at_us=row.occurred_us)
             books[head.subject_id] = book
-            if state is not None:
+            for state in states:
                 changes.append(TouchChange(touch.decision_id, state, row.occurred_us, f"event {row.event_id}"))
                 known[touch.decision_id] = touch._replace(state=state)
         touches.transition(connection, tenant, changes)
         changed = {k: history.dumps(book) for k, book in books.items() if book is not before.get(k)}
         ledgers.put_ledgers(connection, tenant, changed)
+
+    def _came_before(
+        self,
+        connection: Connection,
+        acting: Mapping[str, tuple[EventRow, DecisionHead]],
+        known: Mapping[str, TouchRow],
+    ) -> dict[str, tuple[EventRow, DecisionHead]]:
+        """What was reported of touches before the report that they were sent, which comes now."""
+        first = {
+            head.decision_id: head
+            for row, head in acting.values()
+            if row.name in SENT_EVENTS and head.decision_id in known and _next_states(known[head.decision_id], row.name)
+        }
+        found = events.events_naming_decisions(connection, self._runtime.tenant, first)
+        by_request: dict[str, dict[str, DecisionHead]] = {}
+        for head in first.values():
+            if head.request_id is not None:
+                by_request.setdefault(head.campaign_id, {})[head.request_id] = head
+        told = [(row, first[row.decision_id]) for row in found if row.decision_id is not None]
+        for campaign_id, heads in by_request.items():
+            found = events.events_naming_requests(connection, self._runtime.tenant, campaign_id, heads)
+            told += [(row, heads[row.request_id]) for row in found if row.request_id is not None]
+        return {row.event_id: (row, head) for row, head in told if row.name in _ADVANCES and row.event_id not in acting}
 
 
 def sent(book: history.Ledger, touch: TouchRow, sent_us: int) -> history.Ledger:
@@ -184,13 +215,21 @@ def sent(book: history.Ledger, touch: TouchRow, sent_us: int) -> history.Ledger:
     )
 
 
-def _next_state(touch: TouchRow, name: str) -> str | None:
-    """The state to which an event moves a touch; None where it stays."""
+def _next_states(touch: TouchRow, name: str) -> tuple[str, ...]:
+    """The states to which an event moves a touch; none where it stays."""
     if name in SENT_EVENTS:
-        return "sent" if touch.dispatch == "caller" and touch.state in {"planned", "expired"} else None
+        return ("sent",) if touch.dispatch == "caller" and touch.state in {"planned", *_ENDED} else ()
+    if touch.state in _PERHAPS_SENT:
+        return "sent", name
     if touch.state in _PROGRESS and _ADVANCES[name] > _PROGRESS[touch.state]:
-        return name
-    return None
+        return (name,)
+    return ()
+
+
+def _order(acting: tuple[EventRow, DecisionHead]) -> tuple[bool, int, str]:
+    """Sends first, for what follows them cannot have come before, whatever the reporters' clocks say."""
+    row, _ = acting
+    return row.name not in SENT_EVENTS, row.occurred_us, row.event_id
 
 
 def _names_decision(row: EventRow) -> bool:

@@ -121,7 +121,9 @@ class Outbox:
         return outgoing
 
     def _sent(self, connection: Connection, page: Sequence[TouchRow]) -> None:
+        """Note what was sent. An event may have proved it already, and the lease may have run out."""
         tenant, now_us = self._runtime.tenant, self._runtime.now_us()
+        page = self._still(connection, page, {"sending", "unknown"})
         touches.transition(connection, tenant, [TouchChange(touch.decision_id, "sent", now_us) for touch in page])
         stored = ledgers.ledgers_by_subjects(connection, tenant, [touch.subject_id for touch in page])
         books = {subject_id: history.loads(body) for subject_id, body in stored.items()}
@@ -132,8 +134,14 @@ class Outbox:
     def _fail(self, connection: Connection, page: Sequence[TouchRow]) -> None:
         """The sender raised: what it did with them cannot be known."""
         now_us = self._runtime.now_us()
+        page = self._still(connection, page, {"sending"})
         changes = [TouchChange(touch.decision_id, "unknown", now_us, "sender_failed") for touch in page]
         touches.transition(connection, self._runtime.tenant, changes)
+
+    def _still(self, connection: Connection, page: Sequence[TouchRow], states: set[str]) -> list[TouchRow]:
+        """Those of the page that are in one of these states now."""
+        now = touches.touches_by_ids(connection, self._runtime.tenant, [touch.decision_id for touch in page])
+        return [touch for touch in page if now[touch.decision_id].state in states]
 
     def _end(self, connection: Connection, page: Sequence[TouchRow], state: str, reason: str) -> None:
         """Touches that will not be sent: they count no longer against the campaign's limit."""
