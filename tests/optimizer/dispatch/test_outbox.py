@@ -1,0 +1,248 @@
+"""Each touch goes out once or not at all, and what cannot be known is said to be unknown."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import orjson
+import pytest
+
+from optimizer.dispatch import outbox
+from optimizer.dispatch.outbox import LEASE_US
+from optimizer.dispatch.senders import FileSender, Outgoing
+from optimizer.engine import Engine
+from optimizer.store import touches
+from optimizer.store.customers import Customer
+from optimizer.store.touches import TouchChange
+from tests.optimizer.engine_example import ATTRIBUTES, SLOTS, START, Notes, Rig, campaign, only
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from optimizer.campaign import CampaignFile
+
+
+class _ProcessDied(BaseException):
+    """Stands for the end of the process in the middle of sending."""
+
+
+def raising(failure: BaseException) -> Callable[[], object]:
+    def call() -> None:
+        raise failure
+
+    return call
+
+
+def timed() -> CampaignFile:
+    """One message by e-mail, in the morning or in the evening."""
+    return campaign(catalog={**only("email").model_dump(by_alias=True)["catalog"], "timing": SLOTS})
+
+
+def limited(channel: str) -> CampaignFile:
+    return only(channel, settings={"max_touches_per_customer": 1})
+
+
+def test_every_due_touch_is_sent_once_with_what_its_channel_needs() -> None:
+    with Rig(only("email")) as rig:
+        made = [rig.ask(each) for each in rig.customers(3)]
+        for _ in range(3):
+            rig.jobs()
+        assert [touch.decision_id for touch in rig.sender.sent] == [each.decision_id for each in made]
+        assert rig.sender.sent[0] == Outgoing(
+            made[0].decision_id,
+            "camp",
+            "c000",
+            "c000@example.com",
+            "email",
+            "hello",
+            "hello-email",
+            1,
+            START.isoformat(),
+        )
+        assert rig.states(made[0].decision_id) == ["planned", "leased", "sending", "sent"]
+
+
+def test_a_touch_waits_for_its_slot_and_expires_with_it() -> None:
+    with Rig(timed()) as rig:
+        rig.engine.put_customers([Customer("here", timezone="Etc/UTC"), Customer("nowhere")])
+        assert rig.ask("nowhere").reason == "no_timezone"
+        made = rig.ask("here")
+        assert made.send_at is not None
+        assert made.expires_at is not None
+        assert START < made.send_at < made.expires_at <= START + timedelta(days=3)
+        rig.clock.advance_to(made.send_at - timedelta(seconds=1))
+        rig.jobs()
+        assert not rig.sender.sent
+        rig.clock.advance_to(made.send_at)
+        rig.jobs()
+        assert [touch.decision_id for touch in rig.sender.sent] == [made.decision_id]
+        second = rig.ask("here")
+        assert second.expires_at is not None
+        rig.clock.advance_to(second.expires_at)
+        rig.jobs()
+        assert rig.states(second.decision_id) == ["planned", "expired"], "not even at the last instant"
+
+
+@pytest.mark.parametrize("channel", ["email", "push"])
+def test_a_touch_that_expires_makes_room_for_another_one(channel: str) -> None:
+    with Rig(limited(channel)) as rig:
+        first = rig.ask()
+        assert rig.ask().reason == "max_touches"
+        rig.pass_by(hours=24)
+        rig.jobs()
+        assert not rig.sender.sent
+        assert rig.states(first.decision_id) == ["planned", "expired"]
+        assert rig.ask().arm is not None
+
+
+def test_a_paused_campaigns_touches_stay_and_go_out_when_it_is_resumed() -> None:
+    with Rig(only("email"), only("email", "other")) as rig:
+        mine, others = rig.ask(of="camp"), rig.ask(of="other")
+        rig.engine.pause("camp")
+        rig.jobs()
+        assert [touch.decision_id for touch in rig.sender.sent] == [others.decision_id]
+        rig.engine.resume("camp")
+        rig.jobs()
+        assert rig.sender.sent[-1].decision_id == mine.decision_id
+
+
+def test_a_paused_campaigns_touches_expire_in_the_pause() -> None:
+    with Rig(only("email")) as rig:
+        made = rig.ask()
+        rig.engine.pause("camp")
+        rig.pass_by(hours=24)
+        rig.jobs()
+        rig.engine.resume("camp")
+        rig.jobs()
+        assert rig.states(made.decision_id) == ["planned", "expired"]
+        assert not rig.sender.sent
+
+
+def test_when_the_sender_raises_nobody_knows_what_it_did_and_nothing_is_sent_again() -> None:
+    with Rig(limited("email")) as rig:
+        made = rig.ask()
+        rig.sender.failure = OSError("connection reset")
+        rig.jobs()
+        assert rig.states(made.decision_id) == ["planned", "leased", "sending", "unknown"]
+        rig.sender.failure = None
+        rig.pass_by(hours=1)
+        rig.jobs()
+        assert not rig.sender.sent
+        assert rig.ask().reason == "max_touches", "it may have reached them"
+        rig.settle()
+        assert rig.reward(made.decision_id)[4:6] == (0.0, True), (
+            "learned as drawn, without a cost that nobody can prove"
+        )
+
+
+@pytest.mark.parametrize("failure", [RuntimeError("a mistake in the sender"), _ProcessDied()])
+def test_what_was_being_sent_when_its_process_ended_is_unknown_once_its_lease_has_run_out(
+    failure: BaseException,
+) -> None:
+    with Rig(only("email")) as rig:
+        made = rig.ask()
+        rig.sender.before = raising(failure)
+        with pytest.raises(type(failure)):
+            rig.engine.outbox.dispatch_due()
+        assert rig.touch(made.decision_id).state == "sending"
+        rig.sender.before = bool
+        rig.restart()
+        rig.clock.advance_to(START + timedelta(microseconds=LEASE_US - 1))
+        rig.jobs()
+        assert rig.touch(made.decision_id).state == "sending", "its process may still be at it"
+        rig.pass_by(microseconds=1)
+        rig.jobs()
+        assert rig.states(made.decision_id)[-1] == "unknown"
+        rig.pass_by(hours=1)
+        rig.jobs()
+        assert not rig.sender.sent
+
+
+def test_a_lease_that_was_lost_before_sending_began_is_given_back() -> None:
+    with Rig(only("email")) as rig:
+        made = rig.ask()
+        change = TouchChange(made.decision_id, "leased", rig.now_us, None, "token", rig.now_us + LEASE_US)
+        rig.store.write(lambda c: touches.transition(c, "default", [change]))
+        rig.jobs()
+        assert not rig.sender.sent
+        rig.pass_by(minutes=1)
+        rig.jobs()
+        assert rig.states(made.decision_id) == ["planned", "leased", "planned", "leased", "sending", "sent"]
+        assert len(rig.sender.sent) == 1
+
+
+def test_a_sender_slower_than_its_lease_has_still_sent() -> None:
+    with Rig(only("email")) as rig:
+        made = rig.ask()
+        second = Engine(rig.store, ATTRIBUTES, Notes(), clock=rig.clock)
+
+        def meanwhile() -> None:
+            rig.pass_by(minutes=2)
+            assert second.outbox.dispatch_due() == 0
+
+        rig.sender.before = meanwhile
+        rig.jobs()
+        assert rig.states(made.decision_id)[-2:] == ["unknown", "sent"]
+        assert len(rig.sender.sent) == 1
+
+
+def test_a_page_that_fails_leaves_the_next_ones_for_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outbox, "PAGE", 2)
+    with Rig(only("email")) as rig:
+        made = [rig.ask(each).decision_id for each in rig.customers(5)]
+        rig.sender.failure = OSError("disk full")
+        rig.jobs()
+        rig.sender.failure = None
+        rig.jobs()
+        assert [rig.touch(each).state for each in made] == ["unknown", "unknown", "sent", "sent", "sent"]
+        assert [touch.decision_id for touch in rig.sender.sent] == made[2:]
+
+
+def test_a_channel_of_the_caller_is_never_sent_by_us() -> None:
+    with Rig(only("push")) as rig:
+        made = rig.ask()
+        rig.jobs()
+        assert not rig.sender.sent
+        assert rig.states(made.decision_id) == ["planned"]
+
+
+def test_a_void_decisions_touch_is_taken_back_and_counts_no_longer() -> None:
+    with Rig(limited("email")) as rig:
+        made = rig.ask()
+        rig.engine.void([made.decision_id], "test_send")
+        rig.jobs()
+        assert rig.states(made.decision_id) == ["planned", "cancelled"]
+        assert not rig.sender.sent
+        assert rig.ask().arm is not None
+
+
+def test_what_was_sent_already_cannot_be_taken_back() -> None:
+    with Rig(limited("email")) as rig:
+        made = rig.ask()
+        rig.jobs()
+        rig.engine.void([made.decision_id], "test_send")
+        assert rig.touch(made.decision_id).state == "sent"
+        assert rig.ask().reason == "max_touches"
+
+
+def test_the_file_sender_appends_lines_channel_by_channel(tmp_path: Path) -> None:
+    sender = FileSender(tmp_path / "new" / "outbox")
+    email = Outgoing("d1", "camp", "c1", None, "email", "hello", "t", 1, START.isoformat())
+    sms = Outgoing("d2", "camp", "c2", "+52", "sms", "hello", "t", 2, START.isoformat())
+    sender.send([email, sms])
+    sender.send([email])
+    lines = (tmp_path / "new" / "outbox" / "email.jsonl").read_bytes().splitlines()
+    assert [orjson.loads(line)["decision_id"] for line in lines] == ["d1", "d1"]
+    assert orjson.loads((tmp_path / "new" / "outbox" / "sms.jsonl").read_bytes()) == {
+        "decision_id": "d2",
+        "campaign_id": "camp",
+        "customer_id": "c2",
+        "address": "+52",
+        "channel": "sms",
+        "message": "hello",
+        "template": "t",
+        "version": 2,
+        "send_at": START.isoformat(),
+    }
