@@ -1,0 +1,136 @@
+"""The commands on a service's database; `tests/api/test_service.py` types some of them beside a running service."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+import pytest
+import structlog
+from typer.testing import CliRunner, Result
+
+from optimizer.commands import build_app
+from tests.optimizer.example import ATTRIBUTES, messages_only
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@pytest.fixture(autouse=True)
+def logging_as_before() -> Iterator[None]:
+    """The commands set up the log of their process."""
+    root = logging.getLogger()
+    handlers, level = root.handlers, root.level
+    yield
+    root.handlers = handlers
+    root.setLevel(level)
+    structlog.reset_defaults()
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Path:
+    path = tmp_path / "service.yaml"
+    path.write_text(
+        f"version: 1\ndatabase: sqlite:///{tmp_path}/it.db\nattributes_file: {ATTRIBUTES}\noutbox: {tmp_path}/outbox\n"
+    )
+    return path
+
+
+@pytest.fixture
+def campaign(tmp_path: Path) -> Path:
+    path = tmp_path / "c.yaml"
+    path.write_text(messages_only().replace(", ends_at: 2026-01-07T00:00:00Z", ""))
+    return path
+
+
+def run(settings: Path, *arguments: str | Path) -> Result:
+    return CliRunner().invoke(build_app([]), [*map(str, arguments), "--config", str(settings)])
+
+
+def said(settings: Path, *arguments: str | Path) -> str:
+    result = run(settings, *arguments)
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def test_a_campaign_is_loaded_once_and_listed(settings: Path, campaign: Path) -> None:
+    assert said(settings, "campaign", "load", campaign).endswith(" is current now\n")
+    assert said(settings, "campaign", "load", campaign).endswith(" was current already\n")
+    listed = said(settings, "campaign", "list")
+    assert "active" in listed
+    assert said(settings, "campaign", "pause", "c") == "c: paused\n"
+    assert "paused" in said(settings, "campaign", "list")
+    assert said(settings, "campaign", "resume", "c") == "c: active\n"
+
+
+def test_a_folder_stands_for_its_campaign_files(settings: Path, campaign: Path) -> None:
+    (campaign.parent / "attributes.yaml").write_text(ATTRIBUTES.read_text())
+    assert said(settings, "campaign", "load", campaign.parent).startswith("c: version ")
+
+
+def test_where_one_campaign_is_broken_none_is_loaded(settings: Path, campaign: Path) -> None:
+    broken = campaign.parent / "d.yaml"
+    broken.write_text(messages_only("owner: me").replace("id: c,", "id: d,").replace("14d", "soon"))
+    result = run(settings, "campaign", "load", campaign, broken)
+    assert result.exit_code == 1
+    assert [line.split(": ")[:2] for line in result.stderr.splitlines()] == [
+        [f"{broken}:6:46", "reward.events[0].window"],
+        [f"{broken}:7:1", "owner"],
+    ]
+    assert run(settings, "campaign", "pause", "c").exit_code == 1
+
+
+def test_two_files_with_one_campaign_id_are_refused(settings: Path, campaign: Path) -> None:
+    other = campaign.parent / "other.yaml"
+    other.write_text(campaign.read_text())
+    result = run(settings, "campaign", "load", campaign.parent)
+    assert (result.exit_code, result.stderr) == (
+        1,
+        f"{other}:1:1: campaign.id: c is the campaign of {campaign} already\n",
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("campaign", "pause", "none"), "there is no campaign 'none': load its file first"),
+        (("run", "none"), "there is no campaign 'none': load its file first"),
+        (("verify", "none"), "there is no decision 'none'"),
+        (("verify", "--campaign", "none"), "there is no campaign 'none': load its file first"),
+        (("verify",), "give a decision's id, or --campaign with a campaign's"),
+        (("verify", "none", "--campaign", "none"), "give a decision's id, or --campaign with a campaign's"),
+    ],
+)
+def test_what_does_not_exist_is_a_message_and_exit_code_1(
+    settings: Path, arguments: tuple[str, ...], message: str
+) -> None:
+    result = run(settings, *arguments)
+    assert (result.exit_code, result.stdout, result.stderr) == (1, "", f"{message}\n")
+
+
+def test_every_rejected_row_is_reported_and_the_good_ones_are_loaded(settings: Path, campaign: Path) -> None:
+    customers = campaign.parent / "customers.csv"
+    customers.write_text("customer_id,plan,days_inactive\na,gold,3\nb,,x\n,gold,1\nb,basic,\n")
+    result = run(settings, "customers", "load", customers)
+    assert (result.exit_code, result.stdout) == (1, "2 customers loaded, 2 rows rejected\n")
+    assert [line.split(": ")[:2] for line in result.stderr.splitlines()] == [
+        [f"{customers}:3", "attributes.days_inactive"],
+        [f"{customers}:4", "customer_id"],
+    ]
+    said(settings, "campaign", "load", campaign)
+    assert said(settings, "run", "c", "--occasion", "first") == "c: run first is finished, 2 customers decided\n"
+    assert said(settings, "verify", "--campaign", "c") == "2 decisions verified, 0 of them differ\n"
+
+
+def test_a_file_of_good_rows_ends_with_success(settings: Path, tmp_path: Path) -> None:
+    customers = tmp_path / "customers.ndjson"
+    customers.write_text('{"customer_id": "a", "attributes": {"plan": "gold"}}\n')
+    assert said(settings, "customers", "load", customers) == "1 customer loaded, 0 rows rejected\n"
+
+
+def test_a_database_that_cannot_be_opened_is_a_message(settings: Path) -> None:
+    settings.write_text(settings.read_text().replace("/it.db", "/service.yaml/it.db"))
+    result = run(settings, "campaign", "list")
+    assert result.exit_code == 1
+    assert result.stderr.startswith("the database sqlite:///")
