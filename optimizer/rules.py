@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NamedTuple, Ty
 import numpy as np
 from pydantic import Discriminator, Field, PlainSerializer, PlainValidator, Tag, WithJsonSchema, model_validator
 
+from optimizer.attributes import AttributeType
 from optimizer.scalars import Id, Part
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from numpy.typing import NDArray
 
@@ -136,15 +137,38 @@ def comparisons(rule: Rule) -> tuple[Comparison, ...]:
             return tuple(found for part in rule.any for found in comparisons(part))
 
 
-def rule_attributes(rule: Rule) -> frozenset[str]:
-    """The names of the facts the rule asks about."""
-    return frozenset(comparison.attr for comparison in comparisons(rule))
+def rule_types(rules: Iterable[Rule]) -> dict[str, AttributeType]:
+    """The type of every fact that the rules ask about, by what it is compared with.
+
+    It is the declared one in rules that were checked; a fact of which only the presence is asked counts as a category.
+    """
+    found: dict[str, AttributeType] = {}
+    for comparison in (found for rule in rules for found in comparisons(rule)):
+        compared = _type_compared(comparison)
+        if compared is not None or comparison.attr not in found:
+            found[comparison.attr] = compared or AttributeType.CATEGORY
+    return found
+
+
+def _type_compared(comparison: Comparison) -> AttributeType | None:
+    if comparison.op == "contains":
+        return AttributeType.MULTI_CATEGORY
+    value = comparison.value[0] if isinstance(comparison.value, tuple) else comparison.value
+    match value:
+        case None:
+            return None
+        case bool():
+            return AttributeType.BOOLEAN
+        case float():
+            return AttributeType.NUMBER
+        case str():
+            return AttributeType.CATEGORY
 
 
 def evaluate(rule: Rule, columns: Columns, n: int) -> NDArray[np.bool_]:
     """Whether the rule holds for each of n customers: bool (n,). Unknown is False.
 
-    `columns` has every name in `rule_attributes(rule)`; `KeyError` otherwise.
+    `columns` has every name in `rule_types([rule])`; `KeyError` otherwise.
     """
     return _known(rule, columns, n).true
 

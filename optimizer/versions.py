@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Literal
 
 import orjson
 
-from optimizer.attributes import HISTORY_FEATURES, Attributes, AttributeType
+from optimizer.attributes import HISTORY_FEATURES, AttributeType
 from optimizer.campaign import CampaignFile, Creative
 from optimizer.decider import Decider
-from optimizer.errors import Conflict, NotFound
+from optimizer.errors import NotFound
 from optimizer.features import FeatureSpace
 from optimizer.rewards import RewardSpec
-from optimizer.rules import rule_attributes
+from optimizer.rules import rule_types
 from optimizer.store import campaigns, rewards
 from optimizer.store.rows import CampaignChangeRow, CampaignRow, CampaignVersionRow, DecisionHead
 
@@ -40,18 +40,12 @@ class Version:
     """The attributes that its features and rules read."""
 
     @classmethod
-    def of(cls, campaign: CampaignFile, attributes: Attributes, tenant: str) -> Version:
-        """Compile a campaign file. Raises Conflict where its rules name an attribute that is not declared."""
+    def of(cls, campaign: CampaignFile, tenant: str) -> Version:
+        """Compile a campaign file. What is declared today does not matter: it may have changed since it was loaded."""
         rules = [rule for rule in (campaign.audience, *(m.eligibility for m in campaign.catalog.messages)) if rule]
-        asked = {name for rule in rules for name in rule_attributes(rule)} - HISTORY_FEATURES.keys()
-        undeclared = sorted(asked - attributes.types.keys())
-        if undeclared:
-            names = ", ".join(undeclared)
-            raise Conflict(
-                f"the rules of campaign {campaign.id!r} name attributes that are not declared any more: {names}"
-            )
-        types = {f.name: f.type for f in campaign.features if f.source == "attribute"}
-        types |= {name: attributes.types[name] for name in sorted(asked)}
+        asked = rule_types(rules)
+        types = {name: asked[name] for name in sorted(asked.keys() - HISTORY_FEATURES.keys())}
+        types |= {f.name: f.type for f in campaign.features if f.source == "attribute"}
         return cls(campaign, Decider(campaign, tenant), RewardSpec.of(campaign), types)
 
     @property
@@ -174,7 +168,7 @@ class Versions:
         key = (campaign.id, campaign.config_hash)
         with self._lock:
             if key not in self._compiled:
-                self._compiled[key] = Version.of(campaign, self._runtime.attributes, self._runtime.tenant)
+                self._compiled[key] = Version.of(campaign, self._runtime.tenant)
             return self._compiled[key]
 
     def current(self, connection: Connection, campaign_id: str) -> Version:

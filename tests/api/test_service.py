@@ -16,7 +16,7 @@ import structlog
 
 from api.service import make_scheduler
 from optimizer.engine import Job
-from tests.api.running import NOW, Place, Service, rows, sends_later, until
+from tests.api.running import NOW, ROOT, Place, Service, rows, sends_later, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -312,6 +312,21 @@ def test_a_broken_snapshot_leaves_the_last_good_one_serving(place: Place) -> Non
         assert service.logged("learner_unreadable")
         assert service.get("/readyz")["notes"] == []
         assert service.end(SIGTERM) == 0
+
+
+def test_a_campaign_in_the_database_is_served_without_its_file_and_without_its_attributes(tmp_path: Path) -> None:
+    """The rules of a version that was loaded stay as they are, whatever is declared today."""
+    text = NOW.replace("catalog:", "audience: {attr: plan, op: ==, value: gold}\ncatalog:")
+    place = Place.make(tmp_path, now=text)
+    assert place.optimizer("campaign", "load", str(tmp_path / "campaigns")).returncode == 0
+    (tmp_path / "campaigns" / "now.yaml").unlink()
+    (tmp_path / "attributes.yaml").write_text("version: 1\nattributes: []\n")
+    settings = tmp_path / "service.yaml"
+    settings.write_text(settings.read_text().replace(f"{ROOT}/configs/attributes.yaml", f"{tmp_path}/attributes.yaml"))
+    with place.service() as service:
+        assert service.decide("stranger")["reason"] == "not_in_audience"
+        assert service.end(SIGTERM) == 0
+        assert service.logged("job_failed") == []
 
 
 def test_a_broken_campaign_stops_the_start_with_everything_that_is_wrong(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
 from optimizer.attributes import AttributeType, to_columns
-from optimizer.rules import AllOf, AnyOf, Comparison, Not, Rule, evaluate, rule_attributes
+from optimizer.rules import AllOf, AnyOf, Comparison, Not, Rule, evaluate, rule_types
 
 TYPES: Final = {
     "age": AttributeType.NUMBER,
@@ -126,7 +126,16 @@ def test_a_rule_names_the_facts_it_asks_about() -> None:
         {"all": [{"attr": "age", "op": ">", "value": 1}, {"any": [{"not": {"attr": "plan", "op": "missing"}}]}]}
     )
     assert isinstance(rule, AllOf)
-    assert rule_attributes(rule) == {"age", "plan"}
+    assert rule_types([rule]) == {"age": AttributeType.NUMBER, "plan": AttributeType.CATEGORY}
+
+
+@given(written_rules, rows)
+def test_a_rule_holds_alike_whether_types_are_declared_or_taken_from_what_it_compares(
+    written: dict[str, Any], facts: list[dict[str, Any]]
+) -> None:
+    rule = RULE.validate_python(written)
+    declared = evaluate(rule, to_columns(facts, TYPES), len(facts))
+    assert evaluate(rule, to_columns(facts, rule_types([rule])), len(facts)).tolist() == declared.tolist()
 
 
 def test_a_fact_that_was_not_loaded_is_an_error_rather_than_missing() -> None:
