@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 _LEARNING = "-l 0.5 --power_t 0.5"
 _VOCABULARY_LIMIT = 50_000
 _PSEUDO_COUNT = 0.5
+_REWARD_DECIMALS = 12
 _LARGEST_EXPONENT = 700.0
 
 
@@ -174,7 +175,8 @@ class Learner:
         rows = zip(
             plain,
             paired,
-            lessons.rewards.tolist(),
+            # Sums of floats: 0.1 + 0.2 is a hair more than 0.3, and must not count as a reward outside [0, 1].
+            lessons.rewards.round(_REWARD_DECIMALS).tolist(),
             lessons.propensities.tolist(),
             lessons.candidates.tolist(),
             strict=True,

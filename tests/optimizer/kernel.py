@@ -304,3 +304,11 @@ def partial_prediction(vw: Any, text: str) -> float:  # noqa: ANN401 -- Vowpal W
     score: float = parsed.get_partial_prediction()
     vw.finish_example(parsed)
     return score
+
+
+def saved(vw: Any) -> bytes:  # noqa: ANN401 -- Vowpal Wabbit has no types
+    """The bytes of its model file."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "saved.vw"
+        vw.save(str(path))
+        return path.read_bytes()
