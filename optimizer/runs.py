@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
@@ -35,38 +35,45 @@ def latest_occurrence(schedule: Schedule, starts_at: datetime, now: datetime) ->
     """The last scheduled instant at or before `now` and not before `starts_at`; None while there is none.
 
     Days are counted from the first one, in the schedule's zone; a local time that does not exist is moved forward by
-    the gap.
+    the gap, of one that occurs twice the first is meant.
     """
     zone = ZoneInfo(schedule.timezone)
-    first = starts_at.astimezone(zone).date()
-    today = now.astimezone(zone).date()
-    days = max(schedule.every // _DAY, 1)
-    step = min(schedule.every, _DAY)
-    for back in range(days + 2):
-        day = today - timedelta(days=back)
-        if day < first or (day - first).days % days:
-            continue
-        midnight = datetime.combine(day, time.min)
-        first_time = timedelta(hours=schedule.at.hour, minutes=schedule.at.minute) % step
-        times = [
-            (midnight + first_time + i * step).replace(tzinfo=zone).astimezone(now.tzinfo) for i in range(_DAY // step)
-        ]
-        past = [instant for instant in times if starts_at <= instant <= now]
+    first, today = starts_at.astimezone(zone).date(), now.astimezone(zone).date()
+    for back in range(_period(schedule) + 2):
+        past = [at for at in _occurrences(schedule, first, today - back * _DAY) if starts_at <= at <= now]
         if past:
             return max(past)
     return None
 
 
 def next_occurrence(schedule: Schedule, starts_at: datetime, now: datetime) -> datetime:
-    """The first scheduled instant after `now`."""
-    probe = max(now, starts_at - timedelta(microseconds=1))
-    step = min(schedule.every, _DAY)
+    """The first scheduled instant after `now` and not before `starts_at`; see `latest_occurrence`."""
+    zone = ZoneInfo(schedule.timezone)
+    first = starts_at.astimezone(zone).date()
+    # A gap may have moved an occurrence of the day before past midnight.
+    day = max(now, starts_at).astimezone(zone).date() - _DAY
     while True:
-        # Daylight saving may move an occurrence by some hours, never by as much as the search goes on for.
-        probe += step
-        found = latest_occurrence(schedule, starts_at, probe)
-        if found is not None and found > now:
-            return found
+        coming = [at for at in _occurrences(schedule, first, day) if at >= starts_at and at > now]
+        if coming:
+            return min(coming)
+        day += _DAY
+
+
+def _occurrences(schedule: Schedule, first: date, day: date) -> list[datetime]:
+    """The instants, in UTC, that belong to a local day; none if it is not one of those counted from the first."""
+    if day < first or (day - first).days % _period(schedule):
+        return []
+    step = min(schedule.every, _DAY)
+    earliest = timedelta(hours=schedule.at.hour, minutes=schedule.at.minute) % step
+    times = (
+        datetime.combine(day, time.min, ZoneInfo(schedule.timezone)) + earliest + i * step for i in range(_DAY // step)
+    )
+    return [each.astimezone(UTC) for each in times]
+
+
+def _period(schedule: Schedule) -> int:
+    """How many days after a day with occurrences the next one comes."""
+    return max(schedule.every // _DAY, 1)
 
 
 class Runs:
@@ -101,13 +108,14 @@ class Runs:
     def run(self, campaign_id: str, occasion: str | None = None) -> RunRow:
         """Run a campaign over its audience and return the finished run. A repeat of the same occasion changes nothing.
 
-        Without an occasion it is that of the schedule that was due last, or else the UTC day. Raises NotFound.
+        Without an occasion it is that of the schedule that was due last, or else the UTC day. Raises NotFound, and
+        Conflict where the campaign is paused, or not active by its dates.
         """
         runtime = self._runtime
         now_us = runtime.now_us()
         version = runtime.store.read(lambda connection: self._versions.current(connection, campaign_id))
         named = occasion or _usual_occasion(version.campaign, from_us(now_us))
-        row = runtime.store.write(lambda connection: runs.start_run(connection, self._new(campaign_id, named, now_us)))
+        row = runtime.store.write(partial(self._begin, version=version, occasion=named, now_us=now_us))
         self._finish(row)
         finished = runtime.store.read(lambda connection: runs.run_by_id(connection, runtime.tenant, row.run_id))
         if runtime.stopping.is_set() and finished is not None and finished.state != "finished":
@@ -117,6 +125,18 @@ class Runs:
         if finished is None or finished.state != "finished":
             raise Conflict(f"campaign {campaign_id!r} is paused: its run {named!r} goes on when it is resumed")
         return finished
+
+    def _begin(self, connection: Connection, version: Version, occasion: str, now_us: int) -> RunRow:
+        settings = version.campaign.campaign
+        new = self._new(settings.id, occasion, now_us)
+        row = runs.start_run(connection, new)
+        if row.run_id == new.run_id and not version.runs_at(from_us(now_us)):
+            ends = f", ends_at {settings.ends_at.isoformat()}" if settings.ends_at else ""
+            raise Conflict(
+                f"campaign {settings.id!r} is not active now (starts_at {settings.starts_at.isoformat()}{ends}): "
+                "nothing was decided"
+            )
+        return row
 
     def advance(self) -> int:
         """Go on with every unfinished run until all are finished; how many decisions were made."""
