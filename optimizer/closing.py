@@ -14,6 +14,7 @@ from optimizer.decisions import TOUCH_LIFETIME_US
 from optimizer.groups import Group
 from optimizer.recording import SENT_EVENTS
 from optimizer.rewards import DecisionFacts, EventFacts, JoinedReward, join
+from optimizer.runtime import total
 from optimizer.store import campaigns, decisions, events, rewards, touches
 from optimizer.store.rows import DecisionHead, EventRow, RewardRow
 
@@ -41,15 +42,19 @@ class Closing:
 
     def close_due(self) -> int:
         """Close every decision that has matured; how many."""
+        loaded = self._runtime.store.read(self._versions.all)
+        return total(self.close, (campaign.campaign_id for campaign in loaded))
+
+    def close(self, campaign_id: str) -> int:
+        """The same for one campaign."""
         store, tenant = self._runtime.store, self._runtime.tenant
         until_us = self._runtime.now_us() - SETTLE_US
         closed = 0
-        for campaign in store.read(self._versions.all):
-            while not self._runtime.stopping.is_set():
-                due_us = store.read(partial(decisions.next_mature_us, tenant=tenant, campaign_id=campaign.campaign_id))
-                if due_us is None or due_us > until_us:
-                    break
-                closed += store.write(partial(self._close_page, campaign_id=campaign.campaign_id, until_us=until_us))
+        while not self._runtime.stopping.is_set():
+            due_us = store.read(partial(decisions.next_mature_us, tenant=tenant, campaign_id=campaign_id))
+            if due_us is None or due_us > until_us:
+                break
+            closed += store.write(partial(self._close_page, campaign_id=campaign_id, until_us=until_us))
         return closed
 
     def _close_page(self, connection: Connection, campaign_id: str, until_us: int) -> int:

@@ -99,7 +99,12 @@ class Engine:
     @classmethod
     def with_files(cls, url: str, attributes: Attributes, outbox: Path, publish_every: timedelta) -> Engine:
         """An engine on a database URL that sends into a folder of files."""
-        return cls(Store(url), attributes, FileSender(outbox), publish_every=publish_every)
+        store = Store(url)
+        try:
+            return cls(store, attributes, FileSender(outbox), publish_every=publish_every)
+        except BaseException:
+            store.close()
+            raise
 
     # Campaigns
 

@@ -15,6 +15,7 @@ from optimizer.decisions import Decisions, Subject
 from optimizer.errors import Conflict, Unavailable
 from optimizer.facts import columns_of, context_of, history_of
 from optimizer.rules import evaluate
+from optimizer.runtime import total
 from optimizer.store import customers, decisions, ledgers, runs
 from optimizer.store.rows import CustomerRow, RunRow
 
@@ -142,7 +143,7 @@ class Runs:
         """Go on with every unfinished run until all are finished; how many decisions were made."""
         tenant = self._runtime.tenant
         waiting = self._runtime.store.read(lambda connection: runs.unfinished_runs(connection, tenant))
-        return sum(self._finish(row) for row in waiting)
+        return total(self._finish, waiting)
 
     def _finish(self, row: RunRow) -> int:
         """Go through the rest of the audience; ends early where the campaign is paused or the service stops.

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from threading import Event
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from optimizer.clock import Clock, now_us
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
     from optimizer.attributes import Attributes
     from optimizer.ids import IdSource
     from optimizer.store import Store
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,3 +37,19 @@ class Runtime:
     def now_us(self) -> int:
         """The clock's time, in microseconds since the epoch."""
         return now_us(self.clock)
+
+
+def total(act: Callable[[T], int], each: Iterable[T]) -> int:
+    """The sum of what `act` does for each, all of them: one campaign that fails holds up no other.
+
+    Raises ExceptionGroup with what was raised, after the last.
+    """
+    done, errors = 0, []
+    for one in each:
+        try:
+            done += act(one)
+        except Exception as error:  # noqa: BLE001 - raised again below
+            errors.append(error)
+    if errors:
+        raise ExceptionGroup(f"{len(errors)} of several failed", errors)
+    return done

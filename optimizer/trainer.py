@@ -17,6 +17,7 @@ import structlog
 from optimizer.clock import from_us
 from optimizer.facts import columns_of, schedules_of
 from optimizer.learner import Learner, Lessons
+from optimizer.runtime import total
 from optimizer.store import decisions, rewards, snapshots
 from optimizer.store.rows import SnapshotRow, TrainingRow
 
@@ -58,10 +59,8 @@ class Trainer:
 
     def train_due(self) -> int:
         """Learn every closed decision that was not learned yet, and publish where there was any; how many."""
-        learned = 0
-        for campaign in self._runtime.store.read(self._versions.all):
-            learned += self.train(campaign.campaign_id)
-        return learned
+        loaded = self._runtime.store.read(self._versions.all)
+        return total(self.train, (campaign.campaign_id for campaign in loaded))
 
     def train(self, campaign_id: str) -> int:
         """The same for one campaign."""
