@@ -62,7 +62,7 @@ class Model:
                 )
 
     def learn(self, example: str) -> float:
-        """Learn one labelled example; returns what it predicted before, clipped to the range of the labels seen."""
+        """Learn one labelled example; returns what was predicted, clipped to the range of the labels so far."""
         parsed = self._workspace.parse(example)
         self._workspace.learn(parsed)
         predicted: float = parsed.get_simplelabel_prediction()
