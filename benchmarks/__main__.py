@@ -1,0 +1,36 @@
+"""`python -m benchmarks [PART ...]`: the machine, then every figure beside its target; all parts without names."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from benchmarks import deciding, factorial, hillstrom, learning, learning_speed, machine, scoring
+from benchmarks.figures import section
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+PARTS: dict[str, ModuleType] = {
+    module.__name__.rpartition(".")[2]: module
+    for module in (scoring, deciding, learning_speed, learning, hillstrom, factorial)
+}
+
+
+def main(names: list[str]) -> None:
+    """Measure and print the parts with these names, or all of them."""
+    unknown = [name for name in names if name not in PARTS]
+    if unknown:
+        sys.exit(f"no part {', '.join(unknown)}; there are {', '.join(PARTS)}")
+    print(machine.describe())
+    for name in names or PARTS:
+        with section(f"{name}. {PARTS[name].TITLE}"):
+            try:
+                for figure in PARTS[name].figures():
+                    print("  " + figure.line(), flush=True)
+            except FileNotFoundError as missing:
+                print(f"  skipped: {missing}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
