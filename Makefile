@@ -6,7 +6,9 @@ STAMP := .venv/installed
 .PHONY: run test bench lint format constraints
 
 run: $(STAMP)
-	$(BIN)/optimizer demo
+	@rm -rf var/demo
+	@$(BIN)/optimizer demo
+	@$(BIN)/optimizer serve --config configs/demo.yaml
 
 test: lint
 	$(BIN)/pytest

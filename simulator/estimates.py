@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
 Z_95 = 1.959963984540054
@@ -17,12 +19,12 @@ Z_95 = 1.959963984540054
 
 @dataclass(frozen=True, slots=True)
 class Mean:
-    """The mean of n values, and its 95% interval by the normal approximation; None where n gives none.
+    """The mean of n values, and its 95% interval by the normal approximation.
 
     Attributes:
         n: how many values.
         mean: their mean, None without values.
-        low, high: the interval's ends, None with fewer than two independent values.
+        low, high: the interval's ends, None where no two clusters differ: nothing is known of the next one.
     """
 
     n: int
@@ -46,16 +48,29 @@ class Mean:
         if n == 0:
             return cls(0, None, None, None)
         mean = float(totals.sum() / n)
-        if clusters < 2:  # noqa: PLR2004 - one cluster tells nothing of how they differ
-            return cls(n, mean, None, None)
         squares = float(np.sum((totals - mean * sizes) ** 2))
+        if clusters == 1 or squares == 0.0:
+            return cls(n, mean, None, None)
         half = Z_95 * sqrt(squares * clusters / (clusters - 1)) / n
         return cls(n, mean, mean - half, mean + half)
 
+    @classmethod
+    def average(cls, means: Sequence[Mean]) -> Mean:
+        """Of several means of one quantity from overlapping samples, all with intervals or all without.
+
+        Overlapping samples err together, so the interval is as wide as theirs are in the mean: on the safe side.
+        """
+        n = round(sum(mean.n for mean in means) / len(means))
+        return cls(n, *(_average([getattr(mean, name) for mean in means]) for name in ("mean", "low", "high")))
+
     def text(self, digits: int) -> str:
-        """As a table shows it: `0.1812 [0.1761, 0.1863]`."""
+        """As a table shows it: `0.1812 ± 0.0051`, the mean and half its interval."""
         if self.mean is None:
             return "-"
-        if self.low is None or self.high is None:
-            return f"{self.mean:.{digits}f}"
-        return f"{self.mean:.{digits}f} [{self.low:.{digits}f}, {self.high:.{digits}f}]"
+        half = "" if self.high is None else f" ± {self.high - self.mean:.{digits}f}"
+        return f"{self.mean:.{digits}f}{half}"
+
+
+def _average(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None

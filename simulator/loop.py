@@ -18,18 +18,18 @@ import orjson
 
 from optimizer.clock import VirtualClock, from_us, to_us
 from optimizer.engine import Engine
+from optimizer.errors import InvalidInput
 from optimizer.facts import columns_of
 from optimizer.ids import IdSource
 from optimizer.recording import EventIn
 from optimizer.store import Store, decisions
 from optimizer.store.customers import Customer
+from simulator.measured import Measured
 from simulator.worlds.factorial import NO_SEND, FactorialWorld
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from datetime import datetime
-
-    from numpy.typing import NDArray
 
     from optimizer.attributes import Attributes
     from optimizer.campaign import CampaignFile
@@ -40,30 +40,6 @@ REPORT_EVERY = timedelta(minutes=30)
 """The world reports what happened in batches, this far apart at most."""
 
 _PAGE = 5_000
-
-
-@dataclass(frozen=True, slots=True)
-class Measured:
-    """True values of n decisions, known only to the world.
-
-    Attributes:
-        decided_us: (n,) int64.
-        group: (n,) the group's name.
-        chosen: (n,) expected reward of the arm drawn.
-        best: (n,) that of the best arm in the same state.
-        uniform: (n,) that of a uniform draw in the same state.
-    """
-
-    decided_us: NDArray[np.int64]
-    group: NDArray[np.str_]
-    chosen: NDArray[np.float64]
-    best: NDArray[np.float64]
-    uniform: NDArray[np.float64]
-
-    @classmethod
-    def concatenate(cls, parts: Sequence[Measured]) -> Measured:
-        """All of them, in order."""
-        return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in cls.__slots__))
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,13 +55,15 @@ class ClosedLoop:
     """A campaign in a factorial world.
 
     Args:
-        campaign: its arms are those of the world.
+        campaign: its arms are those of the world, in the same order.
         attributes: the declared attributes.
         world: the customers.
         seed: of ids and outcomes.
         starts: when virtual time begins.
         url: the database.
         publish_every: as in the service, in virtual time.
+
+    Raises `InvalidInput` where the campaign's arms are not those of the world.
     """
 
     def __init__(  # noqa: PLR0913 - what a simulation is made of
@@ -114,6 +92,12 @@ class ClosedLoop:
         self._last_seen = ""
         self._measured: list[Measured] = []
         self.engine.load_campaign(campaign)
+        self._version = self.engine.versions.compile(campaign)
+        if tuple(self._version.catalog.index) != world.arm_ids:
+            raise InvalidInput(
+                f"campaign {campaign.id!r} has other arms than the factorial world, or in another order: "
+                f"its messages, channels and slots must be those of configs/factorial.yaml"
+            )
         self.engine.put_customers([Customer(**row) for row in self._rows])
         self._next_job = {job.name: starts for job in self.engine.jobs()}
 
@@ -128,6 +112,11 @@ class ClosedLoop:
                     self._next_job[job.name] = self.clock.now() + job.every
             self._look()
             yield self.clock.now()
+
+    @property
+    def decided(self) -> int:
+        """How many decisions were made so far."""
+        return sum(len(part) for part in self._measured)
 
     @property
     def measured(self) -> Measured:
@@ -171,7 +160,7 @@ class ClosedLoop:
             self._take(rows)
 
     def _take(self, rows: Sequence[DecisionRow]) -> None:
-        version = self.engine.versions.compile(self.campaign)
+        version = self._version
         histories = [orjson.loads(row.history) for row in rows]
         _, history = columns_of(version, {}, [{"attributes": {}}] * len(rows), histories)
         people = np.array([self._customer(row.subject_id) for row in rows], np.intp)

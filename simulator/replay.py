@@ -58,6 +58,13 @@ class PolicyValue:
         values = {name: Mean.of(np.array([row.outcomes[name] for row in rows])) for name in names}
         return cls(policy, len(rows), values)
 
+    @classmethod
+    def average(cls, orders: Sequence[PolicyValue]) -> PolicyValue:
+        """Of the same policy over several orders of one log, see `Mean.average`."""
+        first = orders[0]
+        means = {name: Mean.average([order.outcomes[name] for order in orders]) for name in first.outcomes}
+        return cls(first.policy, round(sum(order.customers for order in orders) / len(orders)), means)
+
 
 class Replay:
     """One order of a log through an engine of its own.

@@ -27,7 +27,7 @@ HILLSTROM = load_campaign(CONFIGS / "hillstrom.yaml", ATTRIBUTES)
 ARMS = ("mens", "womens", "no_send")
 
 
-def hillstrom_with(part: str, **changes: Any) -> CampaignFile:
+def hillstrom_with(part: str, **changes: object) -> CampaignFile:
     """The campaign with some settings of one part changed."""
     data = HILLSTROM.model_dump(mode="json", by_alias=True)
     return CampaignFile.model_validate({**data, part: {**data[part], **changes}})
