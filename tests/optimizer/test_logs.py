@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import logging
+import sys
+from typing import TYPE_CHECKING
+
+import orjson
+import pytest
+import structlog
+
+from optimizer import logs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture(autouse=True)
+def logging_as_before() -> Iterator[None]:
+    root = logging.getLogger()
+    handlers, level = root.handlers, root.level
+    yield
+    root.handlers = handlers
+    root.setLevel(level)
+    structlog.reset_defaults()
+
+
+def test_our_events_and_those_of_libraries_are_lines_of_json_on_stderr(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure("info")
+    structlog.get_logger("ours").info("touch_sent", channel="email", at=None)
+    logging.getLogger("theirs").warning("disk %s full", "nearly")
+    captured = capsys.readouterr()
+    ours, theirs = map(orjson.loads, captured.err.splitlines())
+    assert ours.pop("timestamp")
+    assert theirs.pop("timestamp")
+    assert ours == {"event": "touch_sent", "level": "info", "logger": "ours", "channel": "email", "at": None}
+    assert theirs == {"event": "disk nearly full", "level": "warning", "logger": "theirs"}
+    assert captured.out == ""
+
+
+@pytest.mark.parametrize("ours", [True, False])
+def test_an_exception_is_logged_with_its_traceback_in_the_same_line(
+    capsys: pytest.CaptureFixture[str], *, ours: bool
+) -> None:
+    logs.configure("info")
+    try:
+        int("no luck")
+    except ValueError:
+        (structlog.get_logger("any") if ours else logging.getLogger("any")).exception("failed")
+    [line] = map(orjson.loads, capsys.readouterr().err.splitlines())
+    assert "Traceback" in line["exception"]
+    assert "no luck" in line["exception"]
+
+
+def test_what_is_less_important_than_the_level_is_left_out(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure("warning")
+    structlog.get_logger("ours").info("small")
+    logging.getLogger("uvicorn.error").info("small")
+    assert capsys.readouterr().err == ""
+
+
+def test_a_terminal_gets_lines_for_people(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    logs.configure("info")
+    structlog.get_logger("ours").info("touch_sent", channel="email")
+    line = capsys.readouterr().err
+    assert "touch_sent" in line
+    assert not line.startswith("{")
