@@ -119,6 +119,11 @@ class ClosedLoop:
         return sum(len(part) for part in self._measured)
 
     @property
+    def happened(self) -> int:
+        """How many events the world has made, those to come included."""
+        return self._counter
+
+    @property
     def measured(self) -> Measured:
         """The true values of every decision so far."""
         return Measured.concatenate(self._measured)

@@ -20,8 +20,25 @@ def test_the_interval_of_a_mean_is_1_96_standard_errors_to_either_side() -> None
 def test_too_few_values_are_no_interval_and_none_at_all_no_mean() -> None:
     assert Mean.of(np.array([0.25])) == Mean(1, 0.25, None, None)
     assert Mean.of(np.array([])) == Mean(0, None, None, None)
-    assert Mean.of(np.array([])).text(2) == "-"
-    assert Mean.of(np.array([0.25])).text(2) == "0.25"
+    single = Mean.of_clusters(np.array([0.3]), np.array([3.0]))
+    assert (single.n, single.low, single.high) == (3, None, None)
+
+
+def test_values_that_do_not_differ_are_no_interval() -> None:
+    assert Mean.of(np.zeros(14)) == Mean(14, 0.0, None, None)
+
+
+def test_a_table_shows_the_mean_and_half_its_interval() -> None:
+    assert Mean(9, 0.18124, 0.1761, 0.1864).text(4) == "0.1812 ± 0.0052"
+    assert Mean(1, 0.25, None, None).text(2) == "0.25"
+    assert Mean(0, None, None, None).text(2) == "-"
+
+
+def test_the_average_of_overlapping_samples_is_as_wide_as_they_are_in_the_mean() -> None:
+    average = Mean.average([Mean(100, 0.2, 0.1, 0.3), Mean(102, 0.4, 0.2, 0.6)])
+    assert average.n == 101
+    assert [average.mean, average.low, average.high] == pytest.approx([0.3, 0.15, 0.45])
+    assert Mean.average([Mean(1, 0.5, None, None)]) == Mean(1, 0.5, None, None)
 
 
 def test_clusters_that_are_all_alike_inside_count_as_one_value_each() -> None:
