@@ -109,6 +109,11 @@ class Decider:
         self._key = campaign_key(tenant, campaign.id)
         self._max_touches = campaign.campaign.max_touches_per_customer
         self._sends = np.array([arm.message is not None for arm in self.catalog.arms])
+        self._eligibility = [
+            (message.eligibility, np.flatnonzero(self.catalog.message_of == m))
+            for m, message in enumerate(self.catalog.messages)
+            if message.eligibility is not None
+        ]
 
     def scorer(self, snapshot: Snapshot) -> Scorer:
         """The snapshot compiled for this version's arms."""
@@ -160,15 +165,12 @@ class Decider:
         policies = self.policies(batch, scorer.snapshot if scorer else None)
 
         def chunk(start: int) -> None:
-            end = min(start + CHUNK, n)
-            self._chunk(batch.rows(start, end) if (start, end) != (0, n) else batch, scorer, policies, out, start)
+            self._chunk(batch.rows(start, min(start + CHUNK, n)), scorer, policies, out, start)
 
-        workers = workers or os.cpu_count() or 1
-        if n <= CHUNK or workers == 1:
-            for start in range(0, n, CHUNK):
-                chunk(start)
+        if n <= CHUNK:
+            self._chunk(batch, scorer, policies, out, 0)
         else:
-            with ThreadPoolExecutor(workers) as pool:
+            with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
                 list(pool.map(chunk, range(0, n, CHUNK)))
         return out
 
@@ -195,10 +197,8 @@ class Decider:
         facts = {**batch.context, **batch.history}
         codes = np.stack([self.catalog.removed(schedule) for schedule in batch.schedules])
         removed = codes[batch.schedule_of]
-        for m, message in enumerate(self.catalog.messages):
-            if message.eligibility is not None:
-                arms = np.flatnonzero(self.catalog.message_of == m)
-                self._remove(removed, ~evaluate(message.eligibility, facts, n), arms, Reason.INELIGIBLE_ARM)
+        for eligibility, arms in self._eligibility:
+            self._remove(removed, ~evaluate(eligibility, facts, n), arms, Reason.INELIGIBLE_ARM)
         if self._max_touches is not None:
             self._remove(removed, batch.touches >= self._max_touches, np.flatnonzero(self._sends), Reason.MAX_TOUCHES)
         if self.campaign.audience is not None:
