@@ -228,7 +228,7 @@ def test_a_service_killed_in_a_batch_has_kept_every_decision_that_it_acknowledge
     with place.service() as service:
         with (
             suppress(httpx2.TransportError),
-            service.client.stream("POST", "/v1/decisions:batch", content=questions(12_000), headers=NDJSON) as batch,
+            service.client.stream("POST", "/v1/decisions:batch", content=questions(8_000), headers=NDJSON) as batch,
         ):
             for line in batch.iter_lines():
                 decision = orjson.loads(line)["decision"]
@@ -236,15 +236,15 @@ def test_a_service_killed_in_a_batch_has_kept_every_decision_that_it_acknowledge
                 if len(acknowledged) == 1500:
                     service.process.kill()
         assert service.process.wait(timeout=30) == -SIGKILL
-    assert 1500 <= len(acknowledged) < 12_000
+    assert 1500 <= len(acknowledged) < 8_000
     stored = decisions_in(place)
     assert {request_id: stored.get(request_id) for request_id in acknowledged} == acknowledged
     with place.service() as service:
-        answer = service.client.post("/v1/decisions:batch", content=questions(12_000), headers=NDJSON)
+        answer = service.client.post("/v1/decisions:batch", content=questions(8_000), headers=NDJSON)
         again = [orjson.loads(line)["decision"] for line in answer.text.splitlines()]
     replayed = {decision["request_id"]: decision["decision_id"] for decision in again if decision["replayed"]}
     assert replayed == stored
-    assert len(decisions_in(place)) == 12_000
+    assert len(decisions_in(place)) == 8_000
 
 
 def many_customers(place: Place, n: int) -> None:
@@ -254,7 +254,7 @@ def many_customers(place: Place, n: int) -> None:
 
 
 def test_a_run_killed_halfway_goes_on_and_decides_everybody_once(place: Place) -> None:
-    n = 12_000
+    n = 8_000
     assert place.optimizer("campaign", "load", str(place.folder / "campaigns")).returncode == 0
     many_customers(place, n)
     with (place.folder / "run-log").open("wb") as log, place.started("run", "now", "--occasion", "a", log=log) as run:
@@ -269,7 +269,7 @@ def test_a_run_killed_halfway_goes_on_and_decides_everybody_once(place: Place) -
 
 def test_a_service_that_ends_in_a_run_leaves_the_rest_to_the_next_start(place: Place) -> None:
     """The caller is told so; the scheduler of the next start, and whoever runs it beside, go through it together."""
-    n = 12_000
+    n = 8_000
     with place.service() as service:
         many_customers(place, n)
         answers: list[httpx2.Response] = []
