@@ -5,6 +5,7 @@ Any process may do it, at any time, with the same result.
 
 from __future__ import annotations
 
+from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ import orjson
 
 from optimizer.decisions import TOUCH_LIFETIME_US
 from optimizer.groups import Group
+from optimizer.history import HOUR_US
 from optimizer.recording import SENT_EVENTS
 from optimizer.rewards import DecisionFacts, EventFacts, JoinedReward, join
 from optimizer.runtime import total
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from optimizer.runtime import Runtime
-    from optimizer.versions import Versions
+    from optimizer.versions import Version, Versions
 
 SETTLE_US = 2_000_000
 """Closing stays this far behind the clock, so that what was received before is committed."""
@@ -92,9 +94,10 @@ class Closing:
             return {}
         out = {}
         for head in heads:
-            spec = self._versions.get(connection, campaign_id, head.config_hash).rewards
-            waiting_until_us = head.decided_us + max(spec.horizon_us, TOUCH_LIFETIME_US)
-            if any(start_us < waiting_until_us and head.decided_us < end_us for start_us, end_us in pauses):
+            waiting_us = _waiting_us(self._versions.get(connection, campaign_id, head.config_hash))
+            # What came after maturity must not matter, for it depends on when the job runs whether it is seen.
+            until_us = min(head.decided_us + waiting_us, head.mature_us)
+            if any(start_us < until_us and head.decided_us < end_us for start_us, end_us in pauses):
                 out[head.decision_id] = "campaign_paused"
         return out
 
@@ -173,6 +176,16 @@ class Closing:
                 )
             )
         return facts
+
+
+def _waiting_us(version: Version) -> int:
+    """How long after a decision a touch of any of its arms may still wait to be sent or shown."""
+    slots = version.catalog.slots
+    if not slots:
+        return TOUCH_LIFETIME_US
+    minutes = max(60 * (slot.end.hour - slot.start.hour) + slot.end.minute - slot.start.minute for slot in slots)
+    # Clocks that are set back within a slot make it an hour longer.
+    return version.catalog.horizon // timedelta(microseconds=1) + minutes * 60_000_000 + HOUR_US
 
 
 def _event(row: EventRow, decision_id: str | None) -> EventFacts:
