@@ -12,7 +12,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from sqlalchemy import Column, ColumnElement, Connection, Dialect, Row, Select, Table
+    from sqlalchemy import Column, ColumnElement, Connection, Delete, Dialect, Row, Select, Table, Update
     from sqlalchemy.sql.dml import Insert
 
 T = TypeVar("T")
@@ -46,6 +46,14 @@ def upsert_rows(
     A later row wins over an earlier one.
     """
     _many(connection, _insert_sql(connection.dialect, table, key, update), rows)
+
+
+def change_rows(
+    connection: Connection, statement: Update | Delete, rows: Sequence[tuple[Any, ...]], parameters: tuple[str, ...]
+) -> None:
+    """Run an update or delete once for each row, whose fields are the statement's parameters of these names."""
+    sql, places = _positional(connection.dialect, statement, parameters)
+    _many(connection, sql, [tuple([row[place] for place in places]) for row in rows])
 
 
 def insert_new(connection: Connection, table: Table, rows: Sequence[tuple[Any, ...]], key: tuple[str, ...]) -> set[str]:
@@ -84,6 +92,15 @@ def _many(connection: Connection, sql: str, rows: Sequence[tuple[Any, ...]]) -> 
 def _insert_sql(dialect: Dialect, table: Table, key: tuple[str, ...], update: tuple[str, ...]) -> str:
     """The statement as the driver takes it, with positional parameters in the order of the columns."""
     return str(_insert(dialect, table, key, update).compile(dialect=dialect))
+
+
+@lru_cache(maxsize=64)
+def _positional(
+    dialect: Dialect, statement: Update | Delete, parameters: tuple[str, ...]
+) -> tuple[str, tuple[int, ...]]:
+    """The statement as the driver takes it, and where in a row each of its parameters is found."""
+    compiled = statement.compile(dialect=dialect)
+    return str(compiled), tuple(parameters.index(name) for name in compiled.positiontup or ())
 
 
 def _insert(dialect: Dialect, table: Table, key: tuple[str, ...], update: tuple[str, ...]) -> Insert:

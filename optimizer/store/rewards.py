@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from sqlalchemy import bindparam, delete, func, insert, select, tuple_
 
-from optimizer.store.bulk import insert_rows, one_of, select_in
+from optimizer.store.bulk import change_rows, insert_rows, one_of, select_in
 from optimizer.store.rows import RewardRow, TrainingRow
 from optimizer.store.tables import decisions, open_decisions, rewards
 
@@ -28,6 +28,7 @@ _CLOSED = (
     .where(open_decisions.c.mature_us == bindparam("of_mature_us"))
     .where(open_decisions.c.decision_id == bindparam("of_decision"))
 )
+_KEY = ("of_tenant", "of_campaign", "of_mature_us", "of_decision")
 
 
 class GroupReward(NamedTuple):
@@ -47,16 +48,8 @@ def insert_rewards(connection: Connection, rows: Sequence[RewardRow]) -> None:
     if not rows:
         return
     insert_rows(connection, rewards, rows)
-    keys = [
-        {
-            "of_tenant": row.tenant,
-            "of_campaign": row.campaign_id,
-            "of_mature_us": row.mature_us,
-            "of_decision": row.decision_id,
-        }
-        for row in rows
-    ]
-    connection.execute(_CLOSED, keys)
+    keys = [(row.tenant, row.campaign_id, row.mature_us, row.decision_id) for row in rows]
+    change_rows(connection, _CLOSED, keys, _KEY)
 
 
 def reopen_rewards(connection: Connection, tenant: str, campaign_id: str, matures_after_us: int) -> None:

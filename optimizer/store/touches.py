@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import bindparam, func, select, update
 
-from optimizer.store.bulk import insert_rows, one_of, select_in
+from optimizer.store.bulk import change_rows, insert_rows, one_of, select_in
 from optimizer.store.rows import TouchRow, TransitionRow
 from optimizer.store.tables import touch_transitions, touches
 
@@ -31,6 +31,8 @@ _CHANGE = (
         lease_until_us=bindparam("new_until_us"),
     )
 )
+_CHANGES = ("of_tenant", "of_decision", "new_state", "new_seq", "new_sent_us", "new_token", "new_until_us")
+_SENT_US = _CHANGES.index("new_sent_us")
 
 
 class TouchChange(NamedTuple):
@@ -62,23 +64,24 @@ def transition(connection: Connection, tenant: str, changes: Sequence[TouchChang
     found = select_in(connection, _SEQS, (change.decision_id for change in changes), tenant=tenant)
     seqs = {row.decision_id: row.seq for row in found}
     transitions = []
-    updates = []
+    updates: dict[str, tuple[Any, ...]] = {}
     for change in changes:
         seq = seqs[change.decision_id] = seqs[change.decision_id] + 1
         transitions.append(TransitionRow(tenant, change.decision_id, seq, change.state, change.at_us, change.reason))
-        updates.append(
-            {
-                "of_tenant": tenant,
-                "of_decision": change.decision_id,
-                "new_state": change.state,
-                "new_seq": seq,
-                "new_sent_us": change.at_us if change.state == "sent" else None,
-                "new_token": change.lease_token,
-                "new_until_us": change.lease_until_us,
-            }
+        before = updates.get(change.decision_id)
+        sent_us = change.at_us if change.state == "sent" else None
+        # Only the last state of each touch is written, with the first time that it was sent.
+        updates[change.decision_id] = (
+            tenant,
+            change.decision_id,
+            change.state,
+            seq,
+            sent_us if before is None or before[_SENT_US] is None else before[_SENT_US],
+            change.lease_token,
+            change.lease_until_us,
         )
     insert_rows(connection, touch_transitions, transitions)
-    connection.execute(_CHANGE, updates)
+    change_rows(connection, _CHANGE, list(updates.values()), _CHANGES)
 
 
 def touches_by_ids(connection: Connection, tenant: str, decision_ids: Iterable[str]) -> dict[str, TouchRow]:
