@@ -250,7 +250,7 @@ class FeatureSpace:
         chosen = self.catalog.arms[arm]
         ids = {"message": chosen.message, "channel": chosen.channel, "timing": chosen.slot}
         if chosen.message is None:
-            return [("message=no_send", 1.0)] if term == ("message",) else []
+            return [("^".join(term) + "=no_send", 1.0)]  # a level of every dimension, learned as fast as the others
         if any(ids[d] is None for d in term):
             return []  # an arm of an earlier version, whose catalog did not have this dimension
         if len(term) > 1:
