@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.special import expit
 
 from optimizer.campaign import CampaignFile
 from optimizer.catalog import Catalog
@@ -87,7 +88,7 @@ def test_the_weights_are_those_that_vowpal_wabbit_learns_from_the_same_examples(
                 error += (-np.clip(score, lowest, 0.0) - reward) ** 2
                 vw.learn(f"{-reward} 1{text}")
             else:
-                error += (1 / (1 + np.exp(-score)) - reward) ** 2
+                error += (expit(score) - reward) ** 2
                 for label, weight in ((1, reward), (-1, 1 - reward)):
                     if weight:
                         vw.learn(f"{label} {weight}{text}")

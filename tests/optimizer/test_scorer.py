@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.special import expit
 
 from optimizer.catalog import Catalog
 from optimizer.features import Encoded, FeatureSpace
@@ -89,7 +90,7 @@ def test_the_scores_of_every_model_of_the_pool_are_vowpal_wabbits_own_prediction
                 partial, predicted = partial_prediction(vw, text), vw.predict(text)
                 if member.loss == "logistic":
                     assert scores[row, arm] == pytest.approx(predicted, abs=TOLERANCE)
-                    assert scores[row, arm] == pytest.approx(1 / (1 + np.exp(-partial)), abs=TOLERANCE)
+                    assert scores[row, arm] == pytest.approx(expit(partial), abs=TOLERANCE)
                 else:
                     assert scores[row, arm] == pytest.approx(-partial, abs=TOLERANCE)
                     if -0.99 < predicted < -0.01:  # inside the range of the labels, which Vowpal Wabbit clips to
