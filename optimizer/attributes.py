@@ -152,13 +152,26 @@ def _accept(value: object, declared: AttributeType) -> float | bool | str | list
     """The value in the form that is stored, or None where it has another type."""
     match declared:
         case AttributeType.NUMBER if isinstance(value, int | float) and not isinstance(value, bool):
-            return float(value) if math.isfinite(value) else None
+            return _finite(value)
         case AttributeType.BOOLEAN if isinstance(value, bool):
             return value
-        case AttributeType.CATEGORY if isinstance(value, str):
+        case AttributeType.CATEGORY if isinstance(value, str) and _is_text(value):
             return value
         case AttributeType.MULTI_CATEGORY if isinstance(value, list | tuple):
-            texts = [text for text in value if isinstance(text, str)]
+            texts = [text for text in value if isinstance(text, str) and _is_text(text)]
             return list(dict.fromkeys(texts)) if len(texts) == len(value) else None
         case _:
             return None
+
+
+def _finite(value: float) -> float | None:
+    try:
+        number = float(value)
+    except OverflowError:  # an integer beyond all floats
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _is_text(value: str) -> bool:
+    """Whether it can be written at all: half of a surrogate pair, which JSON lets through, cannot."""
+    return value.isascii() or not any("\ud800" <= char <= "\udfff" for char in value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict, dataclass, field
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
@@ -55,7 +56,8 @@ class DecisionRequest:
     def body_hash(self) -> str:
         """What tells a repeat from another question under the same id."""
         body = [self.customer_id, dict(self.attributes), self.timezone]
-        return sha256(orjson.dumps(body, option=orjson.OPT_SORT_KEYS)).hexdigest()
+        # The standard library's, which writes whatever JSON can say, such as integers of any size.
+        return sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)

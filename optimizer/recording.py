@@ -57,7 +57,7 @@ class EventIn:
     fields: Mapping[str, Any] = field(default_factory=dict)
 
     def check(self) -> None:
-        """Raises InvalidInput where it names nothing, or half a thing, or an instant without its offset."""
+        """Raises InvalidInput where it names nothing, or half a thing, or cannot be stored as it is."""
         if not self.event_id or not self.name:
             raise InvalidInput("an event needs event_id and name")
         if self.occurred_at is not None and self.occurred_at.tzinfo is None:
@@ -66,6 +66,10 @@ class EventIn:
             raise InvalidInput("request_id names a decision only together with campaign_id")
         if self.decision_id is None and self.request_id is None and self.customer_id is None:
             raise InvalidInput("an event names a decision_id, a campaign_id with request_id, or a customer_id")
+        try:
+            orjson.dumps(dict(self.fields))
+        except TypeError as error:
+            raise InvalidInput(f"fields of event {self.event_id!r} cannot be stored: {error}") from None
 
 
 class Status(StrEnum):

@@ -180,8 +180,8 @@ class Rig:
 
     def settle(self) -> None:
         """Time passes until every decision made so far is closed and learned; touches go out or expire meanwhile."""
-        for _ in range(9):
-            self.pass_by(days=1)
+        for days in (1, 1, 1, 6):
+            self.pass_by(days=days)
             self.jobs()
 
     # Doing things

@@ -38,6 +38,8 @@ def test_the_same_event_id_is_the_same_event_in_one_report_and_in_two() -> None:
         EventIn("", "clicked", customer_id="c"),
         EventIn("e1", "", customer_id="c"),
         EventIn("e1", "clicked", datetime(2026, 1, 12), customer_id="c"),  # noqa: DTZ001 - that is what is wrong
+        EventIn("e1", "clicked", customer_id="c", fields={"amount": 10**30}),
+        EventIn("e1", "clicked", customer_id="c", fields={"note": "\ud800"}),
     ],
 )
 def test_an_event_that_names_nothing_or_half_a_thing_is_refused_and_none_of_its_batch_is_stored(event: EventIn) -> None:
