@@ -24,7 +24,7 @@ from optimizer.runtime import Runtime
 from optimizer.serving import Serving
 from optimizer.store import Store, customers, decisions, runs, touches
 from optimizer.trainer import Trainer
-from optimizer.verification import Candidate, Check, Logged, verify
+from optimizer.verification import Candidate, Check, Logged, Models, verify
 from optimizer.versions import Versions
 
 if TYPE_CHECKING:
@@ -188,20 +188,21 @@ class Engine:
     def verify_campaign(self, campaign_id: str) -> tuple[int, list[tuple[str, list[Check]]]]:
         """Recompute all decisions of a campaign: how many, and the checks of those of which one does not hold."""
         self.campaign(campaign_id)
-        tenant, after, count = self.runtime.tenant, "", 0
+        tenant, after, count, models = self.runtime.tenant, "", 0, Models()
         failed: list[tuple[str, list[Check]]] = []
         query = partial(decisions.decision_page, tenant=tenant, campaign_id=campaign_id, limit=1000)
         while page := self._read(partial(query, after_id=after)):
             for row in page:
-                checks = self._read(partial(self._verify, row=row))
+                checks = self._read(partial(self._verify, row=row, models=models))
                 if not all(check.holds for check in checks):
                     failed.append((row.decision_id, checks))
             count += len(page)
             after = page[-1].decision_id
         return count, failed
 
-    def _verify(self, connection: Connection, row: DecisionRow) -> list[Check]:
-        return verify(connection, Logged.of(row, self.versions.get(connection, row.campaign_id, row.config_hash)))
+    def _verify(self, connection: Connection, row: DecisionRow, models: Models | None = None) -> list[Check]:
+        logged = Logged.of(row, self.versions.get(connection, row.campaign_id, row.config_hash))
+        return verify(connection, logged, models)
 
     def _row(self, connection: Connection, decision_id: str) -> DecisionRow:
         row = decisions.decision_by_id(connection, self.runtime.tenant, decision_id)

@@ -23,11 +23,14 @@ if TYPE_CHECKING:
 
     from optimizer.catalog import Arm
     from optimizer.decider import Batch
+    from optimizer.scorer import Scorer
     from optimizer.store.rows import DecisionRow
     from optimizer.versions import Version
 
 TOLERANCE = 1e-5
 """How far recomputed scores may be from the logged ones; arm and propensity must be equal."""
+
+_KEPT = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +108,37 @@ class Logged:
         ]
 
 
-def verify(connection: Connection, logged: Logged) -> list[Check]:
-    """Filter, score and draw again from what is stored with the decision; only snapshots are read besides."""
+class Models:
+    """The models that decisions name, the last few kept: decisions that are verified in their order share them."""
+
+    def __init__(self) -> None:
+        self._kept: dict[tuple[str, str], Scorer | str] = {}
+
+    def get(self, connection: Connection, logged: Logged, snapshot_id: str) -> Scorer | str:
+        """The decision's model, compiled for its version, or why there is none."""
+        key = (logged.row.config_hash, snapshot_id)
+        if key not in self._kept:
+            if len(self._kept) >= _KEPT:
+                del self._kept[next(iter(self._kept))]
+            self._kept[key] = self._read(connection, logged, snapshot_id)
+        return self._kept[key]
+
+    @staticmethod
+    def _read(connection: Connection, logged: Logged, snapshot_id: str) -> Scorer | str:
+        stored = snapshots.snapshot_by_id(connection, logged.row.tenant, snapshot_id)
+        if stored is None:
+            return f"snapshot {snapshot_id} is not kept any more"
+        try:
+            return logged.version.decider.scorer(Snapshot.loads(stored.body))
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with it, that is the finding
+            return f"snapshot {snapshot_id} cannot be read: {error!r}"
+
+
+def verify(connection: Connection, logged: Logged, models: Models | None = None) -> list[Check]:
+    """Filter, score and draw again from what is stored with the decision; only snapshots are read besides.
+
+    Give the same `models` for several decisions, so that each model is read once.
+    """
     row, version, decider = logged.row, logged.version, logged.version.decider
     if row.reason == Reason.CAMPAIGN_NOT_ACTIVE:
         return [
@@ -116,17 +148,15 @@ def verify(connection: Connection, logged: Logged) -> list[Check]:
     checks = [
         Check("candidates", bool((again == logged.removed).all()), f"{int((again == ALLOWED).sum())} arms were allowed")
     ]
-    snapshot: Snapshot | None = None
     if row.snapshot_id is not None and logged.scores is not None:
-        stored = snapshots.snapshot_by_id(connection, row.tenant, row.snapshot_id)
-        if stored is None:
-            checks.append(Check("scores", holds=False, detail=f"snapshot {row.snapshot_id} is not kept any more"))
+        model = (models or Models()).get(connection, logged, row.snapshot_id)
+        if isinstance(model, str):
+            checks.append(Check("scores", holds=False, detail=model))
         else:
-            snapshot = Snapshot.loads(stored.body)
-            rescored = decider.scores(logged.batch, decider.scorer(snapshot))
+            rescored = decider.scores(logged.batch, model)
             gap = float(np.nanmax(np.abs(rescored - logged.scores), initial=0.0))
             checks.append(Check("scores", gap <= TOLERANCE, f"the largest difference is {gap:.1e}"))
-            now = decider.exploration(Group(row.group_name), snapshot)
+            now = decider.exploration(Group(row.group_name), model.snapshot)
             checks.append(Check("policy", now == logged.exploration, f"{now.kind}, parameter {now.parameter:g}"))
     arm, propensity, reason = decider.draw(
         logged.batch, logged.removed, logged.scores, {int(logged.batch.groups[0]): logged.exploration}

@@ -154,6 +154,19 @@ def test_a_learner_that_cannot_be_read_is_learned_again_from_the_log(
     assert again.dumps() == learned.dumps()
 
 
+def test_a_decision_whose_model_cannot_be_read_is_told_from_one_that_holds(engine: Engine, clock: VirtualClock) -> None:
+    two_versions(engine)
+    clock.advance_to(START + DAYS)
+    engine.closing.close_due()
+    engine.trainer.train_due()
+    [later] = decide(engine, "c1", range(100, 101))
+    assert all(check.holds for check in engine.verify(later.decision_id))
+    change(engine, "update snapshots set body = 'no model' where snapshot_id = ?", later.snapshot_id)
+    count, failed = engine.verify_campaign("c1")
+    assert (count, [decision_id for decision_id, _ in failed]) == (61, [later.decision_id])
+    assert any("cannot be read" in check.detail for check in failed[0][1])
+
+
 def test_a_run_that_several_go_through_at_once_counts_everybody_once(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
