@@ -225,10 +225,17 @@ class Engine:
         return self.runtime.store.write(lambda c: self._recording.record(c, events))
 
     def void(self, decision_ids: Sequence[str], cause: str) -> None:
-        """Leave decisions out of learning and take their planned touches back; the cause must not depend on the arm."""
+        """Leave decisions out of learning and take their planned touches back; the cause must not depend on the arm.
+
+        What was learned already stays learned. Raises NotFound, and changes nothing, where there is no such decision.
+        """
         now_us = self.runtime.now_us()
 
         def change(connection: Connection) -> None:
+            known = decisions.heads_by_ids(connection, self.runtime.tenant, decision_ids)
+            for decision_id in decision_ids:
+                if decision_id not in known:
+                    raise NotFound(f"there is no decision {decision_id!r}")
             decisions.insert_voids(connection, self.runtime.tenant, dict.fromkeys(decision_ids, cause), now_us)
             self.outbox.cancel(connection, decision_ids, cause)
 
@@ -253,8 +260,10 @@ class Engine:
         tenant, now_us = self.runtime.tenant, self.runtime.now_us()
 
         def look(connection: Connection) -> int | None:
-            due = [touches.next_due_us(connection, tenant)]
-            for row in self.versions.all(connection):
+            loaded = self.versions.all(connection)
+            paused = [row.campaign_id for row in loaded if row.state != "active"]
+            due = [touches.next_due_us(connection, tenant, paused=paused)]
+            for row in loaded:
                 mature_us = decisions.next_mature_us(connection, tenant, row.campaign_id)
                 due.append(None if mature_us is None else mature_us + SETTLE_US)
                 settings = self.versions.get(connection, row.campaign_id, row.config_hash).campaign.campaign

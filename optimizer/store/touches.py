@@ -140,13 +140,21 @@ def lost_leases(connection: Connection, tenant: str, now_us: int, limit: int) ->
     return [TouchRow._make(row) for row in connection.execute(query)]
 
 
-def next_due_us(connection: Connection, tenant: str) -> int | None:
-    """The next instant at which a planned touch has to be sent or expires; None where none is planned."""
+def next_due_us(connection: Connection, tenant: str, *, paused: Collection[str] = ()) -> int | None:
+    """The next instant at which a touch has to be sent, expires or loses its lease; None where none will.
+
+    Touches of `paused` campaigns are not sent, and expire.
+    """
     planned = (touches.c.tenant == tenant, touches.c.state == "planned")
     # Each takes the first row in the order of an index, however many touches are planned.
     send = select(touches.c.send_us).where(*planned, touches.c.dispatch == "service").order_by(touches.c.send_us)
+    if paused:
+        send = send.where(touches.c.campaign_id.not_in(list(paused)))
     expiry = select(touches.c.expires_us).where(*planned).order_by(touches.c.expires_us)
-    firsts = (connection.execute(query.limit(1)).scalar() for query in (send, expiry))
+    lease = select(func.min(touches.c.lease_until_us)).where(
+        touches.c.tenant == tenant, touches.c.state.in_(["leased", "sending"])
+    )
+    firsts = (connection.execute(query.limit(1)).scalar() for query in (send, expiry, lease))
     return min((first_us for first_us in firsts if first_us is not None), default=None)
 
 
