@@ -201,7 +201,11 @@ class Engine:
         return count, failed
 
     def _verify(self, connection: Connection, row: DecisionRow, models: Models | None = None) -> list[Check]:
-        logged = Logged.of(row, self.versions.get(connection, row.campaign_id, row.config_hash))
+        version = self.versions.get(connection, row.campaign_id, row.config_hash)
+        try:
+            logged = Logged.of(row, version)
+        except Exception as error:  # noqa: BLE001 - whatever does not fit together, that is the finding
+            return [Check("record", holds=False, detail=f"it cannot be read: {error!r}")]
         return verify(connection, logged, models)
 
     def _row(self, connection: Connection, decision_id: str) -> DecisionRow:

@@ -71,26 +71,32 @@ class Logged:
 
     @classmethod
     def of(cls, row: DecisionRow, version: Version) -> Logged:
-        """Decode a row."""
+        """Decode a row. Raises some kind of ValueError or TypeError where its parts do not fit together."""
         k = len(version.catalog)
         allowed = np.unpackbits(np.frombuffer(row.candidates, np.uint8), count=k).astype(bool)
+        if len(row.candidates) != -(-k // 8) or len(row.removed) != k - allowed.sum():
+            raise ValueError("its candidates and removed arms are not those of the campaign's catalog")
         removed = np.zeros((1, k), np.uint8)
         removed[0, ~allowed] = np.frombuffer(row.removed, np.uint8)
         scores = None
         if row.snapshot_id is not None:
             scores = np.full((1, k), np.nan, np.float32)
-            scores[0, allowed] = np.frombuffer(row.scores, np.float32)
+            scores[0, allowed] = np.frombuffer(row.scores, np.float32, allowed.sum())
+        elif row.scores:
+            raise ValueError("it has scores and names no snapshot")
         groups = np.array([GROUPS.index(Group(row.group_name))], np.uint8)
         context: Mapping[str, Any] = orjson.loads(row.context)
         batch = batch_of(version, row.decided_us, [row.decision_id], groups, [context], [orjson.loads(row.history)])
         return cls(row, version, removed, scores, batch, Exploration(**orjson.loads(row.exploration)))
 
     def probabilities(self) -> NDArray[np.float64]:
-        """(K,) the distribution that the arm was drawn from."""
-        allowed = self.removed == ALLOWED
-        if self.exploration.kind == "fixed" and self.exploration.arm < 0:
-            return np.zeros(len(self.version.catalog))
-        row: NDArray[np.float64] = self.exploration.probabilities(self.scores, allowed)[0]
+        """(K,) the distribution that the arm was drawn from; where a fixed arm is not allowed that is no_send."""
+        allowed, no_send = self.removed == ALLOWED, self.version.catalog.no_send
+        row = np.zeros(len(self.version.catalog))
+        if self.exploration.kind != "fixed" or self.exploration.arm >= 0:
+            row = self.exploration.probabilities(self.scores, allowed)[0]
+        if not row.any() and no_send >= 0 and allowed[0, no_send]:
+            row[no_send] = 1.0
         return row
 
     def candidates(self) -> list[Candidate]:
@@ -141,9 +147,9 @@ def verify(connection: Connection, logged: Logged, models: Models | None = None)
     """
     row, version, decider = logged.row, logged.version, logged.version.decider
     if row.reason == Reason.CAMPAIGN_NOT_ACTIVE:
-        return [
-            Check("draw", row.arm is None and row.propensity is None, "the campaign was not active: nothing was drawn")
-        ]
+        nothing = row.arm is None and row.propensity is None and row.send_us is None and logged.scores is None
+        alike = bool((logged.removed == Reason.CAMPAIGN_NOT_ACTIVE.code).all())
+        return [Check("draw", nothing and alike, "the campaign was not active: nothing was drawn")]
     again = decider.removed(logged.batch)
     checks = [
         Check("candidates", bool((again == logged.removed).all()), f"{int((again == ALLOWED).sum())} arms were allowed")
@@ -154,10 +160,11 @@ def verify(connection: Connection, logged: Logged, models: Models | None = None)
             checks.append(Check("scores", holds=False, detail=model))
         else:
             rescored = decider.scores(logged.batch, model)
-            gap = float(np.nanmax(np.abs(rescored - logged.scores), initial=0.0))
+            gap = float(np.abs(rescored - logged.scores)[logged.removed == ALLOWED].max(initial=0.0))
             checks.append(Check("scores", gap <= TOLERANCE, f"the largest difference is {gap:.1e}"))
-            now = decider.exploration(Group(row.group_name), model.snapshot)
-            checks.append(Check("policy", now == logged.exploration, f"{now.kind}, parameter {now.parameter:g}"))
+            checks.append(_policy(logged, model.snapshot))
+    else:
+        checks.append(_policy(logged, None))
     arm, propensity, reason = decider.draw(
         logged.batch, logged.removed, logged.scores, {int(logged.batch.groups[0]): logged.exploration}
     )
@@ -169,3 +176,8 @@ def verify(connection: Connection, logged: Logged, models: Models | None = None)
     )
     checks.append(Check("draw", bool(same), f"arm {drawn}, propensity {propensity[0]!r}"))
     return checks
+
+
+def _policy(logged: Logged, snapshot: Snapshot | None) -> Check:
+    now = logged.version.decider.exploration(Group(logged.row.group_name), snapshot)
+    return Check("policy", now == logged.exploration, f"{now.kind}, parameter {now.parameter:g}")

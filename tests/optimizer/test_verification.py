@@ -82,7 +82,9 @@ def test_every_decision_is_recomputed_from_what_it_stores(rig: Rig) -> None:
     assert {"not_in_audience", "no_timezone", "holdout"} <= {row.reason for row in rows}
     for row in rows:
         names = [check.name for check in checks(rig, row)]
-        assert names == (["candidates", "scores", "policy", "draw"] if row.snapshot_id else ["candidates", "draw"])
+        assert names == (
+            ["candidates", "scores", "policy", "draw"] if row.snapshot_id else ["candidates", "policy", "draw"]
+        )
         assert not failed(rig, row)
     count, wrong = rig.engine.verify_campaign("camp")
     assert (count, wrong) == (len(rows), [])
