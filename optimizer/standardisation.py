@@ -22,6 +22,10 @@ CLIP = 5.0
 LARGEST = 1e100
 """Raw values are kept within this size, so that no single one makes mean or variance infinite."""
 
+SMALLEST = 1e-3
+"""Standardised values nearer to 0 than this are 0. Vowpal Wabbit takes a weight's first value as its feature's scale:
+the rounding error of a value that equals the mean would give a weight of 1e15, and that weight would be served."""
+
 _NO_VARIANCE = 1e-200
 _MARKERS = 5
 
@@ -105,14 +109,14 @@ class Standardiser:
                 if present[i]:
                     median.add(float(row[i]))
             np.multiply(np.where(present, row, self._fill()) - self.mean, self._inverse_scale(), out=standardised)
-        return np.clip(out, -CLIP, CLIP, out=out).astype(np.float32)
+        return _within_bounds(out)
 
     def apply(self, raw: NDArray[np.float64], feature_of: NDArray[np.intp]) -> NDArray[np.float32]:
         """Standardise `raw` (n, C) without learning; column c is of feature `feature_of[c]`."""
         z = np.where(raw == raw, raw, self._fill()[feature_of])  # noqa: PLR0124 - as above
         z -= self.mean[feature_of]
         z *= self._inverse_scale()[feature_of]
-        return np.clip(z, -CLIP, CLIP, out=z).astype(np.float32)
+        return _within_bounds(z)
 
     def _inverse_scale(self) -> NDArray[np.float64]:
         usable = (self.count > 1.0) & (self.m2 > _NO_VARIANCE)
@@ -144,3 +148,9 @@ class Standardiser:
         made.count, made.mean, made.m2 = (np.array(state[key]) for key in ("count", "mean", "m2"))
         made.medians = {int(i): RunningMedian(**median) for i, median in state["medians"].items()}
         return made
+
+
+def _within_bounds(z: NDArray[np.float64]) -> NDArray[np.float32]:
+    np.clip(z, -CLIP, CLIP, out=z)
+    z[np.abs(z) < SMALLEST] = 0.0
+    return z.astype(np.float32)

@@ -14,7 +14,7 @@ from optimizer.catalog import Catalog
 from optimizer.decider import Decider
 from optimizer.features import FeatureSpace
 from optimizer.groups import Group
-from optimizer.learner import Counters, Learner
+from optimizer.learner import Counters, Learner, Lessons
 from optimizer.scorer import Scorer
 from optimizer.standardisation import Standardiser
 from optimizer.vw import weights
@@ -253,6 +253,22 @@ def test_gamma_is_t_to_three_quarters_over_the_deviation() -> None:
     assert learner.snapshot().gamma == 0.0
     learner.learn(log(np.random.default_rng(0), space, 16, (1.0,)).lessons(space))
     assert learner.snapshot().gamma == pytest.approx(8.0 / learner.counters.sigma)
+
+
+def test_a_value_that_is_the_mean_but_for_rounding_is_given_no_weight() -> None:
+    """Half of 0.3 + 1.1 is 3e-16 deviations above the mean of the two and itself.
+
+    Vowpal Wabbit would take that for the feature's scale, and predict a reward of 1e15 for the next customer.
+    """
+    space = space_of(campaign_of(messages=2, features=("n0",), no_send=False))
+    learner = Learner(space, "one")
+    encoded = space.encode({"n0": np.array([0.3, 1.1, (0.3 + 1.1) / 2])}, {}, 3)
+    ones = np.ones(3)
+    drawn = np.array([0, 0, 1])
+    lessons = Lessons.of(space, encoded, drawn, [None] * 3, rewards=ones, propensities=ones, candidates=np.full(3, 2))
+    learner.learn(lessons)
+    for member in learner.members:
+        assert np.abs(weights(member.model.save(), member.header)).max() < 10.0
 
 
 @settings(max_examples=20)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as nps
 
-from optimizer.standardisation import CLIP, RunningMedian, Standardiser
+from optimizer.standardisation import CLIP, SMALLEST, RunningMedian, Standardiser
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -89,6 +89,17 @@ def test_a_missing_number_takes_the_mean_or_where_asked_the_median() -> None:
     z = standardiser.apply(np.array([[np.nan, np.nan]]), np.array([0, 1]))[0]
     deviation = rows.std()
     assert z == pytest.approx([0.0, (1.0 - 4.0) / deviation])
+
+
+def test_rounding_errors_are_no_deviations() -> None:
+    z = Standardiser(1).learn(np.array([[0.3], [1.1], [(0.3 + 1.1) / 2]]))
+    assert z[2, 0] == 0.0
+    standardiser = Standardiser(1)
+    standardiser.learn(np.array([[-1.0], [1.0]]))
+    near = np.array([[-SMALLEST], [0.99 * SMALLEST], [-1e-16], [SMALLEST]])
+    assert standardiser.apply(near, np.array([0]))[:, 0] == pytest.approx(
+        [-SMALLEST, 0.0, 0.0, SMALLEST], abs=0.0, rel=1e-6
+    )
 
 
 def test_columns_of_one_feature_share_its_statistics() -> None:
