@@ -1,0 +1,79 @@
+"""Deciding never waits for a model: the last good snapshot stays, and without any the draw is uniform."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.optimizer.engine_example import FEATURES, Rig, campaign
+
+
+def taught(rig: Rig) -> str:
+    """Let the campaign learn and publish; the snapshot's id."""
+    for each in rig.customers(12, plan="gold"):
+        made = rig.ask(each, f"{each} {rig.now_us}")
+        rig.tell(f"{each} {rig.now_us}", "clicked", decision_id=made.decision_id)
+    rig.settle()
+    row = rig.snapshot()
+    assert row is not None
+    return row.snapshot_id
+
+
+def test_without_a_model_the_draw_is_uniform_and_with_one_it_is_the_policys() -> None:
+    with Rig(campaign(policy={"kind": "greedy"})) as rig:
+        before = rig.ask("c000")
+        assert (before.snapshot_id, before.propensity) == (None, 1 / 5)
+        newest = taught(rig)
+        after = rig.ask("c000")
+        assert (after.snapshot_id, after.propensity) == (newest, 1.0)
+
+
+@pytest.mark.parametrize("body", [b"", b"not a zip file", None], ids=["empty", "nonsense", "of other features"])
+@pytest.mark.parametrize("restart", [False, True], ids=["going on", "after a restart"])
+def test_a_snapshot_that_cannot_be_read_leaves_the_last_good_one_and_is_told(
+    body: bytes | None, *, restart: bool
+) -> None:
+    if body is None:
+        with Rig(campaign(features=FEATURES[:1])) as other:
+            taught(other)
+            row = other.snapshot()
+            assert row is not None
+            body = row.body
+    with Rig(campaign()) as rig:
+        good = taught(rig)
+        copy = "published_us + 1, watermark_us, watermark_id, learned, ?, null from snapshots"
+        rig.execute(f"insert into snapshots select tenant, 'broken', campaign_id, learner_key, {copy}", body)
+        if restart:
+            rig.restart()
+        rig.engine.refresh()
+        assert rig.ask("c000").snapshot_id == good
+        fault = rig.engine.campaign("camp").fault
+        assert fault is not None
+        assert "broken" in fault
+        rig.pass_by(minutes=1)
+        newer = taught(rig)
+        assert newer != good
+        assert rig.ask("c001").snapshot_id == newer
+        rig.engine.refresh()
+        assert rig.engine.campaign("camp").fault is None
+
+
+def test_where_no_snapshot_can_be_read_the_draw_is_uniform() -> None:
+    with Rig(campaign()) as rig:
+        taught(rig)
+        rig.execute("update snapshots set body = ?", b"gone")
+        rig.restart()
+        made = rig.ask("c000")
+        assert (made.snapshot_id, made.propensity) == (None, 1 / 5)
+        assert rig.engine.campaign("camp").fault is not None
+
+
+def test_what_another_process_publishes_is_served_after_a_refresh() -> None:
+    with Rig(campaign()) as rig:
+        idle = rig.engine
+        rig.restart()
+        newest = taught(rig)
+        busy, rig.engine = rig.engine, idle
+        assert rig.ask("c000").snapshot_id is None
+        idle.refresh()
+        assert rig.ask("c000").snapshot_id == newest
+        assert idle.campaign("camp").learned == busy.campaign("camp").learned == 12
