@@ -82,7 +82,7 @@ def histories(draw: st.DrawFn, span_us: int) -> list[Sent]:
             sent_us,
             draw(st.sampled_from([*CHANNELS, "fax", None])),
             draw(st.sampled_from(["warm", "direct"])),
-            draw(st.lists(st.integers(0, 40).map(lambda hours, at=sent_us: at + hours * HOUR_US), max_size=2)),
+            [sent_us + hours * HOUR_US for hours in draw(st.lists(st.integers(0, 40), max_size=2))],
         )
         for n, sent_us in enumerate(times)
     ]

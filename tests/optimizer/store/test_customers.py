@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING
 
@@ -56,7 +57,7 @@ def test_a_customer_who_was_only_named_is_no_audience_until_loaded(store: Store)
 def test_the_audience_is_paged_in_the_order_of_ids(store: Store) -> None:
     load(store, *(Customer(name) for name in ["c", "a", "d", "b"]))
     pages, cursor = [], ""
-    while page := store.read(lambda c, cursor=cursor: audience_page(c, "default", cursor, 3)):
+    while page := store.read(partial(audience_page, tenant="default", after_customer_id=cursor, limit=3)):
         pages.append([row.customer_id for row in page])
         cursor = page[-1].customer_id
     assert pages == [["a", "b", "c"], ["d"]]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from sqlalchemy.exc import IntegrityError
@@ -59,7 +60,7 @@ def test_more_ids_than_one_statement_takes_are_all_found(store: Store) -> None:
     ],
 )
 def test_a_taken_key_or_an_unknown_version_appends_nothing(
-    store: Store, first: dict[str, str], second: dict[str, str]
+    store: Store, first: dict[str, Any], second: dict[str, Any]
 ) -> None:
     insert(store, decision("a")._replace(**first))
     with pytest.raises(IntegrityError):
@@ -100,7 +101,7 @@ def test_the_log_is_read_in_pages_without_gap_or_repeat(store: Store) -> None:
     insert(store, *(decision(name, mature_us=100 - n // 3) for n, name in enumerate(names)))
     seen: list[DecisionRow] = []
     after = ""
-    while page := store.read(lambda c, after=after: decision_page(c, "default", "camp", after_id=after, limit=2)):
+    while page := store.read(partial(decision_page, tenant="default", campaign_id="camp", after_id=after, limit=2)):
         seen += page
         after = seen[-1].decision_id
     assert [row.decision_id for row in seen] == names

@@ -1,10 +1,10 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 from alembic import command
-from sqlalchemy import String, inspect
+from sqlalchemy import String, Table, inspect
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import CreateIndex, CreateTable, UniqueConstraint
 
@@ -15,7 +15,7 @@ from optimizer.store.migrate import configuration, migrate
 if TYPE_CHECKING:
     from pathlib import Path
 
-ROWS = {
+ROWS: dict[str, type[NamedTuple]] = {
     "campaign_changes": rows.CampaignChangeRow,
     "campaign_versions": rows.CampaignVersionRow,
     "campaigns": rows.CampaignRow,
@@ -52,7 +52,7 @@ def test_two_processes_may_open_a_new_database_at_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("table", tables.metadata.sorted_tables, ids=lambda table: table.name)
-def test_every_table_and_every_unique_key_begins_with_the_tenant(table: tables.Table) -> None:
+def test_every_table_and_every_unique_key_begins_with_the_tenant(table: Table) -> None:
     keys = [list(table.primary_key.columns)]
     keys += [list(constraint.columns) for constraint in table.constraints if isinstance(constraint, UniqueConstraint)]
     keys += [list(index.columns) for index in table.indexes]
@@ -66,9 +66,10 @@ def test_a_row_has_the_columns_of_its_table_in_order(name: str) -> None:
 
 
 @pytest.mark.parametrize("table", tables.metadata.sorted_tables, ids=lambda table: table.name)
-def test_every_table_can_be_said_in_postgresql(table: tables.Table) -> None:
-    dialect = postgresql.dialect()
+def test_every_table_can_be_said_in_postgresql(table: Table) -> None:
+    dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
     statements = [str(CreateTable(table).compile(dialect=dialect))]
     statements += [str(CreateIndex(index).compile(dialect=dialect)) for index in table.indexes]
-    assert all(len(name.name or "") <= 63 for name in (*table.indexes, *table.constraints))
+    names = [index.name for index in table.indexes] + [constraint.name for constraint in table.constraints]
+    assert all(len(str(name or "")) <= 63 for name in names)
     assert "tenant VARCHAR NOT NULL" in statements[0]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from optimizer.store.rows import SnapshotRow
@@ -15,7 +16,7 @@ def snapshot(name: str, published_us: int, learner_key: str = "key") -> Snapshot
 
 def test_the_latest_model_of_a_learner_is_found_and_alone_can_be_learned_on(store: Store) -> None:
     for row in (snapshot("a", 1), snapshot("b", 2), snapshot("other", 3, "new learner")):
-        store.write(lambda c, row=row: insert_snapshot(c, row))
+        store.write(partial(insert_snapshot, row=row))
     assert store.read(lambda c: latest_snapshot(c, "default", "camp", "key")) == snapshot("b", 2)
     assert store.read(lambda c: latest_snapshot_id(c, "default", "camp", "key")) == "b"
     assert store.read(lambda c: latest_snapshot(c, "default", "camp")) == snapshot("other", 3, "new learner")

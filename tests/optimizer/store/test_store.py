@@ -3,6 +3,7 @@ from __future__ import annotations
 import doctest
 import threading
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
 
 
 def count(store: Store) -> int:
-    return store.read(lambda connection: connection.exec_driver_sql("SELECT count(*) FROM ledger").scalar_one())
+    found: int = store.read(lambda connection: connection.exec_driver_sql("SELECT count(*) FROM ledger").scalar_one())
+    return found
 
 
 def test_the_example_in_the_documentation_runs() -> None:
@@ -69,9 +71,7 @@ def test_using_the_store_inside_a_change_is_refused_instead_of_waiting_for_ever(
 def test_closing_writes_what_is_queued_and_refuses_what_comes_later(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'store.db'}"
     store = Store(url)
-    futures = [
-        store.submit(lambda connection, n=n: put_ledgers(connection, "default", {str(n): "[]"})) for n in range(700)
-    ]
+    futures = [store.submit(partial(put_ledgers, tenant="default", bodies={str(n): "[]"})) for n in range(700)]
     store.close()
     store.close()
     assert all(future.done() and future.exception() is None for future in futures)

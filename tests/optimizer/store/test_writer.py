@@ -5,6 +5,7 @@ import sys
 import textwrap
 import threading
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -74,7 +75,7 @@ def test_many_threads_each_see_their_own_results_and_failures(tmp_path: Path) ->
                 except Failed as error:
                     if not fail or error.args != (key,):
                         wrong.append(key)
-                visible = store.read(lambda connection, key=key: ledgers_by_subjects(connection, "default", [key]))
+                visible = store.read(partial(ledgers_by_subjects, tenant="default", subject_ids=[key]))
                 if (key in visible) == fail:
                     wrong.append(f"{key} visible")
 
@@ -104,9 +105,12 @@ def test_what_waits_together_is_committed_together(tmp_path: Path) -> None:
 def test_changes_run_in_the_order_of_their_submission_and_see_the_earlier_ones(store: Store) -> None:
     held = threading.Event()
     store.submit(lambda _connection: held.wait())
-    futures = [
-        store.submit(lambda connection, n=n: (put(f"{n:02}")(connection), len(_keys(connection)))[1]) for n in range(20)
-    ]
+
+    def put_and_count(connection: Connection, n: int) -> int:
+        put(f"{n:02}")(connection)
+        return len(_keys(connection))
+
+    futures = [store.submit(partial(put_and_count, n=n)) for n in range(20)]
     held.set()
     assert [future.result() for future in futures] == list(range(1, 21))
 
@@ -180,7 +184,7 @@ def test_what_was_acknowledged_survives_sigkill(tmp_path: Path, acknowledged: in
     url = f"sqlite:///{tmp_path / 'store.db'}"
     told = set()
     command = [sys.executable, "-c", script, url]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603 - our own script
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         for line in process.stdout:
             told.add(line.strip())
