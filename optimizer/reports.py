@@ -22,7 +22,7 @@ _Z_95 = 1.959963984540054
 
 @dataclass(frozen=True, slots=True)
 class GroupReport:
-    """The closed decisions of one group: mean reward, 95% interval (normal approximation; None for fewer than 2)."""
+    """One group's closed decisions that are not void: mean reward, 95% interval (normal; None for fewer than 2)."""
 
     group: str
     decisions: int
@@ -56,7 +56,6 @@ def report(connection: Connection, versions: Versions, serving: Serving, row: Ca
         GroupReport(g.group_name, g.decisions, g.total / g.decisions, _interval(g.decisions, g.total, g.squares))
         for g in rewards.group_rewards(connection, row.tenant, row.campaign_id)
     ]
-    made = decisions.count_decisions(connection, row.tenant, row.campaign_id)
     return CampaignReport(
         row.campaign_id,
         version.campaign.campaign.name,
@@ -64,8 +63,8 @@ def report(connection: Connection, versions: Versions, serving: Serving, row: Ca
         row.config_hash,
         served.snapshot_id if served else None,
         served.scorer.snapshot.events if served else 0,
-        made,
-        made - sum(g.decisions for g in groups),
+        decisions.count_decisions(connection, row.tenant, row.campaign_id),
+        decisions.count_open(connection, row.tenant, row.campaign_id),
         rewards.count_left_out(connection, row.tenant, row.campaign_id),
         touches.touch_counts(connection, row.tenant, row.campaign_id),
         groups,

@@ -138,6 +138,12 @@ def count_decisions(connection: Connection, tenant: str, campaign_id: str) -> in
     return connection.execute(query).scalar_one()
 
 
+def count_open(connection: Connection, tenant: str, campaign_id: str) -> int:
+    """How many of the campaign's decisions wait for their reward."""
+    mine = open_decisions.c.tenant == tenant, open_decisions.c.campaign_id == campaign_id
+    return connection.execute(select(func.count()).select_from(open_decisions).where(*mine)).scalar_one()
+
+
 def due_closes(connection: Connection, tenant: str, campaign_id: str, until_us: int, limit: int) -> list[DecisionHead]:
     """The first decisions without a reward that mature by `until_us` (inclusive), with the instant at which they do.
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from sqlalchemy import bindparam, delete, func, insert, select, tuple_
+from sqlalchemy import bindparam, delete, exists, func, insert, select, tuple_
 
 from optimizer.store.bulk import change_rows, insert_rows, one_of, select_in
 from optimizer.store.rows import RewardRow, TrainingRow
-from optimizer.store.tables import decisions, open_decisions, rewards
+from optimizer.store.tables import decisions, open_decisions, rewards, voids
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -90,7 +90,11 @@ def rewards_after(  # noqa: PLR0913 - whose, from where, how far, how many
 
 
 def group_rewards(connection: Connection, tenant: str, campaign_id: str, since_us: int = 0) -> list[GroupReward]:
-    """Counts and sums by group, over the closed decisions made since that instant; in the order of the names."""
+    """Counts and sums by group, over the closed decisions made since that instant that are not void.
+
+    In the order of the names.
+    """
+    void = voids.c.tenant == rewards.c.tenant, voids.c.decision_id == rewards.c.decision_id
     query = (
         select(
             decisions.c.group_name,
@@ -100,6 +104,7 @@ def group_rewards(connection: Connection, tenant: str, campaign_id: str, since_u
         )
         .join_from(rewards, decisions, _SAME)
         .where(rewards.c.tenant == tenant, rewards.c.campaign_id == campaign_id, decisions.c.decided_us >= since_us)
+        .where(~exists().where(*void))
         .group_by(decisions.c.group_name)
         .order_by(decisions.c.group_name)
     )
