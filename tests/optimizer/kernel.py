@@ -13,6 +13,7 @@ import numpy as np
 import vowpalwabbit
 from hypothesis import strategies as st
 
+from optimizer.attributes import PER_CHANNEL_FEATURES
 from optimizer.campaign import CampaignFile
 from optimizer.catalog import Catalog
 from optimizer.features import FeatureSpace
@@ -20,6 +21,8 @@ from optimizer.learner import Lessons
 from optimizer.vw import BITS
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from optimizer.features import Encoded
@@ -29,7 +32,7 @@ if TYPE_CHECKING:
 WORDS = ("gold", "two words", "a|b:c", "50%", "?", "", "ñandú 漢", "x^y=z", "007")
 """Values of categories, most of them with something that Vowpal Wabbit's text format would read otherwise."""
 
-FEATURES: tuple[dict[str, Any], ...] = (
+_FEATURES: tuple[dict[str, Any], ...] = (
     {"name": "n0", "type": "number", "missing": "mean"},
     {"name": "n1", "type": "number", "missing": "median", "scale": "log"},
     {"name": "n2", "type": "number", "missing": "flag"},
@@ -45,6 +48,9 @@ FEATURES: tuple[dict[str, Any], ...] = (
     {"name": "last_message", "type": "category", "source": "history", "missing": "level"},
     {"name": "last_opened", "type": "boolean", "source": "history", "missing": "level"},
 )
+FEATURES = {feature["name"]: feature for feature in _FEATURES}
+"""A feature of every kind, by name."""
+
 SINGLE_VALUED = ("k0", "k1", "b0", "b1", "last_message", "last_opened")
 ATTRIBUTES: dict[str, Any] = {"tone": "warm & kind", "price": 12.5, "new": True, "rank": -0.25}
 STARTS = datetime(2026, 1, 1, tzinfo=UTC)
@@ -68,17 +74,17 @@ def campaign_of(  # noqa: PLR0913 -- the sizes and parts of a campaign
     channels: int = 0,
     slots: int | list[dict[str, Any]] = 0,
     no_send: bool = True,
-    features: tuple[str, ...] = (),
+    features: Sequence[str | dict[str, Any]] = (),
     settings: dict[str, Any] | None = None,
     **parts: object,
 ) -> CampaignFile:
-    """A campaign of this size; `features` are names from `FEATURES`, `settings` and `parts` are added as they are."""
+    """A campaign of this size; `features` may be names from `FEATURES`; `settings` and `parts` are added."""
     listed = [message(i, channels) for i in range(messages)] if isinstance(messages, int) else messages
     timed = [slot(i) for i in range(slots)] if isinstance(slots, int) else slots
     data: dict[str, Any] = {
         "version": 1,
         "campaign": {"id": "c", "name": "c", "starts_at": STARTS.isoformat(), **(settings or {})},
-        "features": [{"bucket": "customer", **f} for f in FEATURES if f["name"] in features],
+        "features": [{"bucket": "customer"} | (FEATURES[f] if isinstance(f, str) else f) for f in features],
         "catalog": {
             "messages": listed,
             "channels": [{"id": f"ch{j}", "cost": 0.0} for j in range(channels)],
@@ -94,10 +100,12 @@ def campaign_of(  # noqa: PLR0913 -- the sizes and parts of a campaign
 def campaigns(draw: st.DrawFn) -> CampaignFile:
     """Campaigns of every shape: with and without channels, slots, no_send, features, attributes, offers and crosses."""
     channels, slots = draw(st.integers(0, 3)), draw(st.integers(0, 3))
-    names = [f["name"] for f in FEATURES]
-    features = tuple(draw(st.lists(st.sampled_from(names), unique=True, max_size=8)))
+    features = draw(st.lists(st.sampled_from(sorted(FEATURES)), unique=True, max_size=8))
     weekdays = st.lists(st.sampled_from(["mon", "tue", "wed", "thu", "fri", "sat", "sun"]), unique=True, min_size=1)
-    parts: dict[str, Any] = {}
+    missing = {"missing": draw(st.sampled_from(["mean", "median", "flag"]))}
+    parts: dict[str, Any] = {
+        "features": [FEATURES[name] | (missing if name in PER_CHANNEL_FEATURES else {}) for name in features]
+    }
     if draw(st.booleans()):
         dimensions = ["message", *["channel"] * bool(channels), *["timing"] * bool(slots)]
         some_dimensions = st.lists(st.sampled_from(dimensions), unique=True, min_size=1)
@@ -114,7 +122,6 @@ def campaigns(draw: st.DrawFn) -> CampaignFile:
         channels=channels,
         slots=[slot(i, days=draw(st.just("all") | weekdays)) for i in range(slots)],
         no_send=draw(st.booleans()),
-        features=features,
         **parts,
     )
 

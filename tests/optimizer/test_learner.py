@@ -19,6 +19,7 @@ from optimizer.scorer import Scorer
 from optimizer.standardisation import Standardiser
 from optimizer.vw import weights
 from tests.optimizer.kernel import (
+    FEATURES,
     WORDS,
     Log,
     campaign_of,
@@ -64,8 +65,13 @@ class Examples:
         return example(self._space, self._standardiser, self._encoded, row, arm, variant, pairs=pairs)
 
 
+HOURS = FEATURES["hours_since_last_touch_on_channel"]
+BY_CHANNEL = campaign_of(channels=2, features=[HOURS | {"missing": "median"}])
+"""Only sends see its one number; where that is missing, it is not 0."""
+
+
 @settings(max_examples=40)
-@given(campaigns(), seeds)
+@given(campaigns() | st.just(BY_CHANNEL), seeds)
 def test_the_weights_are_those_that_vowpal_wabbit_learns_from_the_same_examples(
     campaign: CampaignFile, seed: int
 ) -> None:
