@@ -110,24 +110,33 @@ class Compiled:
     def from_encoded(self, dense: Floats32, rows: Sequence[Rows]) -> Floats32:
         """The same as `scores`, given what `encode` made."""
         n = len(dense)
-        tiles = -(-n // TILE)
-        padded = dense
-        if n != tiles * TILE:
-            padded = np.zeros((tiles * TILE, dense.shape[1]), np.float32)
-            padded[:n] = dense
-        products = padded.reshape(tiles, TILE, dense.shape[1]) @ self._dense
-        out: Floats32 = products.reshape(tiles * TILE, self._dense.shape[1])[:n]
-        out += self._bias
+        tiles = _product(dense, self._dense)
+        tiles += self._bias
         for table, index in rows:
-            out += table[index]
-        if self._snapshot.loss == "squared":
-            np.negative(out, out=out)
-            return out
-        with np.errstate(over="ignore"):
-            np.exp(np.negative(out, out=out), out=out)
-        out += 1.0
-        np.reciprocal(out, out=out)
-        return out
+            tiles[:n] += table[index]
+        np.negative(tiles, out=tiles)
+        if self._snapshot.loss == "logistic":
+            with np.errstate(over="ignore"):
+                np.exp(tiles, out=tiles)
+            tiles += 1.0
+            np.reciprocal(tiles, out=tiles)
+        return tiles[:n]
+
+
+def _product(rows: Floats32, columns: Floats32) -> Floats32:
+    """`rows` (n, D) @ `columns` (D, K) in whole tiles: (n rounded up to a multiple of `TILE`, K), zero past n.
+
+    Every product has the same shape, so a row's result does not depend on the rows beside it. What follows is done on
+    whole tiles too, since numpy may round elementary functions differently in arrays of other sizes.
+    """
+    n, d = rows.shape
+    tiles = -(-n // TILE)
+    if n != tiles * TILE:
+        padded = np.zeros((tiles * TILE, d), np.float32)
+        padded[:n] = rows
+        rows = padded
+    products: Floats32 = rows.reshape(tiles, TILE, d) @ columns
+    return products.reshape(tiles * TILE, columns.shape[1])
 
 
 class _ArmSide:
@@ -165,7 +174,7 @@ class _ArmSide:
             if js:
                 j = np.concatenate(js)
                 looked_up = weights[cross(hashes[members], self.hashes[j])]
-                out[members] = looked_up @ self.incidence[j].astype(np.float32)
+                out[members] = _product(looked_up, self.incidence[j].astype(np.float32))[: len(members)]
         return out
 
 
