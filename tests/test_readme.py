@@ -15,7 +15,8 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-COMMANDS = re.findall(r"```bash\n(.*?)```", README, re.DOTALL)
+BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", README[README.index("## A first campaign") :], re.DOTALL | re.MULTILINE)
+COMMANDS = [text for language, text in BLOCKS if language == "bash"]
 
 pytestmark = pytest.mark.skipif(shutil.which("curl") is None, reason="the README's commands need curl")
 
@@ -44,10 +45,10 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
 
 def test_the_readme_shows_what_its_commands_print(session: tuple[str, Path]) -> None:
     printed, _ = session
-    for shown in re.findall(r"```\n(.*?)```", README[README.index("## A first campaign") :], re.DOTALL):
-        if "optimizer simulate" in shown:
-            continue
-        for line in shown.strip().splitlines():
+    shown = [text for language, text in BLOCKS if not language and "optimizer simulate" not in text]
+    assert len(shown) == 3
+    for text in shown:
+        for line in text.strip().splitlines():
             pattern = re.sub(r"[0-9a-f]{12}|\d{4}-\d\d-\d\d", lambda _: "\0", line)
             known = re.escape(pattern).replace("\0", "[0-9a-f-]+")
             assert re.search(rf"^{known}$", printed, re.MULTILINE), f"{line!r} is not among:\n{printed}"
@@ -56,13 +57,12 @@ def test_the_readme_shows_what_its_commands_print(session: tuple[str, Path]) -> 
 def test_the_first_decision_and_event_are_answered_as_shown(session: tuple[str, Path]) -> None:
     printed, folder = session
     decision = orjson.loads((folder / "decision.json").read_bytes())
-    [shown] = [orjson.loads(text) for text in re.findall(r"```json\n(\{\"decision_id.*?)```", README, re.DOTALL)]
+    shown, receipt = (orjson.loads(text) for language, text in BLOCKS if language == "json")
     assert decision.keys() == shown.keys()
     assert decision["customer_id"] == shown["customer_id"] == "eva"
     explained = orjson.loads((folder / "explained.json").read_bytes())
     assert len(explained["candidates"]) + len(explained["removed"]) == 2 * 2 * 2 + 1
-    [receipt] = re.findall(r"```json\n(\{\"event_id.*?)\n```", README, re.DOTALL)
-    assert receipt in printed
+    assert orjson.dumps(receipt).decode() in printed
 
 
 def test_a_first_decision_leaves_a_trace_that_verifies(session: tuple[str, Path]) -> None:
