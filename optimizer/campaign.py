@@ -226,7 +226,7 @@ class Offer(Part):
 
 
 class ActiveDays(Part):
-    """The days on which a message may be decided on, in UTC."""
+    """The days on which a message may be sent: the recipient's local ones, UTC's where no time zone is known."""
 
     start: Day = Field(alias="from", description="The first day.")
     until: Day = Field(description="The last day, which still counts.")
@@ -254,7 +254,7 @@ class Message(Part):
     )
     offer: Offer | None = Field(default=None, description="The incentive in it, if any.")
     eligibility: Rule | None = Field(default=None, description="Which customers may get it; none: all of the audience.")
-    active: ActiveDays | None = Field(default=None, description="The days on which it may be chosen; none: always.")
+    active: ActiveDays | None = Field(default=None, description="The days on which it may be sent; none: always.")
     creatives: dict[Id, Creative] = Field(
         default_factory=dict, description="Its rendering by channel id; on other channels it cannot be sent."
     )
