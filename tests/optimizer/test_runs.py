@@ -191,6 +191,16 @@ def test_a_run_that_was_killed_between_two_pages_goes_on_where_it_was(monkeypatc
         assert len({row.subject_id for row in rig.log()}) == 11
 
 
+def test_a_run_that_does_not_know_how_far_it_was_decides_nobody_twice() -> None:
+    with Rig(campaign()) as rig:
+        rig.customers(5)
+        rig.engine.run("camp", "spring")
+        rig.execute("update runs set state = 'running', cursor = ''")
+        rig.customers(7)
+        rig.jobs()
+        assert len({row.subject_id for row in rig.log()}) == len(rig.log()) == 7
+
+
 def test_two_who_go_through_the_same_run_decide_each_customer_once_and_count_them_right(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
