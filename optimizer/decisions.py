@@ -206,7 +206,8 @@ class Decisions:
             raise InvalidInput("; ".join(f"attributes.{p.field}: {p.message}" for p in problems))
         if request.timezone is not None and request.timezone not in ZONES:
             raise InvalidInput(f"timezone: {request.timezone!r} is not an IANA time zone such as America/Mexico_City")
-        context = context_of(version, row, clean, request.timezone)
+        known = {name: clean.get(name) for name in request.attributes}
+        context = context_of(version, row, known, request.timezone)
         return Subject(request.customer_id, row.subject_id, context, request.request_id, request.body_hash)
 
     def decide(

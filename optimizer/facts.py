@@ -40,7 +40,7 @@ _ONE_VALUE = {name: kind for name, kind in HISTORY_FEATURES.items() if name not 
 def context_of(
     version: Version, row: CustomerRow, attributes: Mapping[str, Any], timezone: str | None
 ) -> dict[str, Any]:
-    """A decision's context: the customer's attributes with the request's over them, and the recipient's time zone.
+    """A decision's context: the customer's attributes with the request's over them (None: missing), and the time zone.
 
     The zone comes from the request, else from the campaign's `timezone.attr` (`timezone` is the one stored with the
     customer, where no attribute has this name), else from the fallback where the campaign uses one; None where none of

@@ -494,3 +494,14 @@ def test_a_clock_that_is_set_back_makes_no_decision_earlier_than_the_one_before(
         to_us(START) + 1_000_000,
     ]
     assert first.decision_id < second.decision_id < third.decision_id
+
+
+def test_the_request_wins_over_the_customer_table_and_can_say_that_a_fact_is_missing() -> None:
+    audience = {"attr": "plan", "op": "present"}
+    with Rig(only("push", audience=audience)) as rig:
+        rig.customers(1, plan="plus")
+        assert rig.ask().reason is None
+        assert rig.ask(plan="basic").reason is None
+        gone = rig.ask(plan=None)
+        assert gone.reason is Reason.NOT_IN_AUDIENCE
+        assert failures(rig) == []
