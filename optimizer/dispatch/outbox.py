@@ -20,7 +20,7 @@ from optimizer.store import customers, decisions, ledgers, touches
 from optimizer.store.touches import TouchChange
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from sqlalchemy import Connection
 
@@ -125,11 +125,7 @@ class Outbox:
         tenant, now_us = self._runtime.tenant, self._runtime.now_us()
         page = self._still(connection, page, {"sending", "unknown"})
         touches.transition(connection, tenant, [TouchChange(touch.decision_id, "sent", now_us) for touch in page])
-        stored = ledgers.ledgers_by_subjects(connection, tenant, [touch.subject_id for touch in page])
-        books = {subject_id: history.loads(body) for subject_id, body in stored.items()}
-        for touch in page:
-            books[touch.subject_id] = sent(books.get(touch.subject_id, history.EMPTY), touch, now_us)
-        ledgers.put_ledgers(connection, tenant, {subject_id: history.dumps(book) for subject_id, book in books.items()})
+        self._note(connection, page, lambda book, touch: sent(book, touch, now_us))
 
     def _fail(self, connection: Connection, page: Sequence[TouchRow]) -> None:
         """The sender raised: what it did with them cannot be known."""
@@ -151,8 +147,18 @@ class Outbox:
         touches.transition(
             connection, tenant, [TouchChange(touch.decision_id, state, now_us, reason) for touch in page]
         )
+        self._note(connection, page, lambda book, touch: history.released(book, touch.campaign_id))
+
+    def _note(
+        self,
+        connection: Connection,
+        page: Sequence[TouchRow],
+        change: Callable[[history.Ledger, TouchRow], history.Ledger],
+    ) -> None:
+        """Bring the ledgers of the page's subjects to what has become of its touches."""
+        tenant = self._runtime.tenant
         stored = ledgers.ledgers_by_subjects(connection, tenant, [touch.subject_id for touch in page])
         books = {subject_id: history.loads(body) for subject_id, body in stored.items()}
         for touch in page:
-            books[touch.subject_id] = history.released(books.get(touch.subject_id, history.EMPTY), touch.campaign_id)
+            books[touch.subject_id] = change(books.get(touch.subject_id, history.EMPTY), touch)
         ledgers.put_ledgers(connection, tenant, {subject_id: history.dumps(book) for subject_id, book in books.items()})
