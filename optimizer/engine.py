@@ -22,7 +22,7 @@ from optimizer.reports import CampaignReport, report
 from optimizer.runs import Runs, next_occurrence
 from optimizer.runtime import Runtime
 from optimizer.serving import Serving
-from optimizer.store import Store, customers, decisions, runs, touches
+from optimizer.store import Store, customers, decisions, rewards, runs, touches
 from optimizer.trainer import Trainer
 from optimizer.verification import Candidate, Check, Logged, Models, verify
 from optimizer.versions import Versions
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from optimizer.attributes import Attributes
     from optimizer.campaign import CampaignFile
+    from optimizer.rewards import JoinedReward
     from optimizer.store.customers import Customer
     from optimizer.store.rows import CampaignRow, CustomerRow, DecisionRow, RunRow
 
@@ -55,12 +56,15 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """A decision with every arm as it saw it."""
+    """A decision with every arm as it saw it, and what came of it.
+
+    `earned` is what the logs say now, with every event beside it, late ones too; it is final once `closed`.
+    """
 
     decision: Decision
     candidates: Sequence[Candidate]
-    context: str
-    history: str
+    earned: JoinedReward
+    closed: bool
 
 
 class Engine:
@@ -172,12 +176,16 @@ class Engine:
         return self._read(lambda c: self._decision(c, self._row(c, decision_id)))
 
     def explain(self, decision_id: str) -> Explanation:
-        """One logged decision with every arm's score and probability, or why it was removed. Raises NotFound."""
+        """One decision: every arm's score and probability, or why it was removed, and its events. Raises NotFound."""
 
         def look(connection: Connection) -> Explanation:
             row = self._row(connection, decision_id)
             logged = Logged.of(row, self.versions.get(connection, row.campaign_id, row.config_hash))
-            return Explanation(self._decision(connection, row), logged.candidates(), row.context, row.history)
+            tenant = self.runtime.tenant
+            heads = decisions.heads_by_ids(connection, tenant, [decision_id])
+            (earned,) = self.closing.join(connection, [heads[decision_id]])
+            closed = decision_id in rewards.rewards_by_ids(connection, tenant, [decision_id])
+            return Explanation(self._decision(connection, row), logged.candidates(), earned, closed)
 
         return self._read(look)
 

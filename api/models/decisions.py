@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from api.models.base import Key, Sent, examples
 from api.ndjson import ROW
+from optimizer.clock import from_us
 from optimizer.decisions import DecisionRequest
 from optimizer.groups import Group
 from optimizer.reasons import Reason
+from optimizer.rewards import Standing
 from optimizer.scalars import Id
 
 if TYPE_CHECKING:
     from optimizer.catalog import Arm
     from optimizer.decisions import Decision
     from optimizer.engine import Explanation
+    from optimizer.rewards import JoinedReward
     from optimizer.verification import Candidate
 
 DECISION_ID: Final = "019bb1a5-6a00-7c3e-9f52-3d1c9b0a7e11"
@@ -166,8 +169,45 @@ class RemovedOut(BaseModel):
     reason: Reason = Field(description="The first thing that removed it.")
 
 
+class EventPartOut(BaseModel):
+    """An event beside a decision, and whether it counts for its reward."""
+
+    event_id: str
+    name: str
+    occurred_at: datetime
+    received_at: datetime
+    standing: Standing = Field(description="`counted`, or why it is not: `late`, `outside_window`, `superseded`, ...")
+    value: float | None = Field(description="What it is worth; null: nothing, or that cannot be told.")
+    note: str = Field(description="What is wrong with it, or which decision has it instead.")
+
+
+class OutcomeOut(BaseModel):
+    """What came of a decision so far."""
+
+    state: Literal["pending", "closed"] = Field(description="`closed`: the reward is final. Pending is never a no.")
+    reward: float | None = Field(description="What the decision earned; null while that is pending.")
+    events: list[EventPartOut] = Field(description="Every event that belongs to it, in the order of occurrence.")
+
+    @classmethod
+    def of(cls, earned: JoinedReward, *, closed: bool) -> Self:
+        """What the engine says of a decision's reward."""
+        parts = [
+            EventPartOut(
+                event_id=part.event_id,
+                name=part.name,
+                occurred_at=from_us(part.occurred_us),
+                received_at=from_us(part.received_us),
+                standing=part.standing,
+                value=part.value,
+                note=part.note,
+            )
+            for part in earned.parts
+        ]
+        return cls(state="closed" if closed else "pending", reward=earned.reward if closed else None, events=parts)
+
+
 class ExplanationOut(BaseModel):
-    """A decision with everything that it was chosen from."""
+    """A decision with everything that it was chosen from, and what came of it."""
 
     model_config = ConfigDict(
         json_schema_extra=examples(
@@ -185,6 +225,21 @@ class ExplanationOut(BaseModel):
                         "reason": "no_creative_for_channel",
                     }
                 ],
+                "outcome": {
+                    "state": "closed",
+                    "reward": 1.0,
+                    "events": [
+                        {
+                            "event_id": "order-1001",
+                            "name": "purchased",
+                            "occurred_at": "2026-01-14T11:20:00Z",
+                            "received_at": "2026-01-14T11:20:05Z",
+                            "standing": "counted",
+                            "value": 1.0,
+                            "note": "",
+                        }
+                    ],
+                },
             }
         )
     )
@@ -192,6 +247,7 @@ class ExplanationOut(BaseModel):
     decision: DecisionOut
     candidates: list[CandidateOut] = Field(description="Every arm that was allowed, in the order of the catalog.")
     removed: list[RemovedOut] = Field(description="Every arm that was not, with its reason.")
+    outcome: OutcomeOut = Field(description="The events that followed, and the reward.")
 
     @classmethod
     def of(cls, explanation: Explanation) -> Self:
@@ -201,6 +257,7 @@ class ExplanationOut(BaseModel):
             decision=DecisionOut.of(explanation.decision),
             candidates=[_candidate(arm) for arm in arms if arm.reason is None],
             removed=[RemovedOut(arm=ArmOut.of(a.arm), reason=a.reason) for a in arms if a.reason is not None],
+            outcome=OutcomeOut.of(explanation.earned, closed=explanation.closed),
         )
 
 

@@ -72,6 +72,7 @@ def test_a_stored_decision_can_be_read_and_explained_arm_by_arm(client: TestClie
     removed = {arm["arm"]["id"]: arm["reason"] for arm in told["removed"]}
     assert removed["ten_percent/email/evening"] == "ineligible_arm"
     assert len(removed) + len(told["candidates"]) == 2 * 3 * 2 + 1
+    assert told["outcome"] == {"state": "pending", "reward": None, "events": []}
 
 
 @pytest.mark.parametrize("path", ["/v1/decisions/none", "/v1/decisions/none/explain"])

@@ -186,3 +186,21 @@ def test_an_event_of_an_unknown_customer_makes_the_customer_known_but_not_part_o
         rig.tell("e1", "purchased", customer_id="stranger")
         assert not rig.engine.customer("stranger").loaded
         assert rig.engine.run("camp").decided == 0
+
+
+def test_a_late_event_is_shown_beside_its_decision_and_changes_nothing() -> None:
+    with Rig(only("push")) as rig:
+        rig.customers(1)
+        decision = rig.ask()
+        rig.tell("shown", "shown", decision_id=decision.decision_id)
+        rig.tell("click", "clicked", decision_id=decision.decision_id)
+        pending = rig.engine.explain(decision.decision_id)
+        assert not pending.closed
+        rig.settle()
+        before = rig.reward(decision.decision_id).reward
+        assert rig.tell("late", "clicked", after=MINUTE, decision_id=decision.decision_id) is Status.LATE
+        told = rig.engine.explain(decision.decision_id)
+        standings = {part.event_id: part.standing.value for part in told.earned.parts}
+        assert standings == {"click": "counted", "late": "late"}
+        assert told.closed
+        assert told.earned.reward == before == rig.reward(decision.decision_id).reward
