@@ -43,18 +43,6 @@ def latest_snapshot(
     return SnapshotRow._make(row) if row else None
 
 
-def latest_snapshot_id(connection: Connection, tenant: str, campaign_id: str, learner_key: str) -> str | None:
-    """The id of what `latest_snapshot` returns, without reading the model."""
-    query = (
-        select(snapshots.c.snapshot_id)
-        .where(snapshots.c.tenant == tenant, snapshots.c.campaign_id == campaign_id)
-        .where(snapshots.c.learner_key == learner_key)
-        .order_by(snapshots.c.published_us.desc(), snapshots.c.snapshot_id.desc())
-        .limit(1)
-    )
-    return connection.execute(query).scalar()
-
-
 def snapshot_by_id(connection: Connection, tenant: str, snapshot_id: str) -> SnapshotRow | None:
     """One model."""
     query = _ALL.where(snapshots.c.tenant == tenant, snapshots.c.snapshot_id == snapshot_id)

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import logging
 import sys
-from typing import TYPE_CHECKING
 
 import orjson
 import pytest
@@ -10,18 +9,7 @@ import structlog
 
 from optimizer import logs
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-
-@pytest.fixture(autouse=True)
-def logging_as_before() -> Iterator[None]:
-    root = logging.getLogger()
-    handlers, level = root.handlers, root.level
-    yield
-    root.handlers = handlers
-    root.setLevel(level)
-    structlog.reset_defaults()
+pytestmark = pytest.mark.usefixtures("logging_as_before")
 
 
 def test_our_events_and_those_of_libraries_are_lines_of_json_on_stderr(capsys: pytest.CaptureFixture[str]) -> None:
