@@ -21,6 +21,7 @@ from optimizer.recording import EventIn, Receipt, Recording
 from optimizer.reports import CampaignReport, report
 from optimizer.runs import Runs, next_occurrence
 from optimizer.runtime import Runtime
+from optimizer.secret import Secret
 from optimizer.serving import Serving
 from optimizer.store import Store, customers, decisions, rewards, runs, touches
 from optimizer.trainer import Trainer
@@ -76,6 +77,7 @@ class Engine:
         sender: what carries out touches that the service sends.
         clock, ids: time and identifiers, injected so that a simulation is the same code.
         publish_every: how often the trainer learns and publishes, at most.
+        secret: what keyed digests are made with; by default a random one that ends with the engine.
     """
 
     def __init__(  # noqa: PLR0913 - what a service is made of
@@ -87,8 +89,11 @@ class Engine:
         clock: Clock | None = None,
         ids: IdSource | None = None,
         publish_every: timedelta = timedelta(minutes=1),
+        secret: Secret | None = None,
     ) -> None:
-        self.runtime = Runtime(store, clock or SystemClock(), ids or IdSource(), attributes)
+        self.runtime = Runtime(
+            store, clock or SystemClock(), ids or IdSource(), attributes, secret or Secret.ephemeral()
+        )
         self.versions = Versions(self.runtime)
         self.serving = Serving(self.runtime)
         self._recording = Recording(self.runtime)
@@ -101,11 +106,13 @@ class Engine:
         self.refresh()
 
     @classmethod
-    def with_files(cls, url: str, attributes: Attributes, outbox: Path, publish_every: timedelta) -> Engine:
+    def with_files(
+        cls, url: str, attributes: Attributes, outbox: Path, publish_every: timedelta, secret: Secret | None = None
+    ) -> Engine:
         """An engine on a database URL that sends into a folder of files."""
         store = Store(url)
         try:
-            return cls(store, attributes, FileSender(outbox), publish_every=publish_every)
+            return cls(store, attributes, FileSender(outbox), publish_every=publish_every, secret=secret)
         except BaseException:
             store.close()
             raise

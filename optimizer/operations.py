@@ -54,8 +54,9 @@ def opened(config: Path) -> Iterator[tuple[Settings, Engine]]:
     settings = load_settings(config)
     logs.configure(settings.log_level)
     attributes = load_attributes(settings.attributes_file)
+    secret = settings.load_secret()
     try:
-        engine = Engine.with_files(settings.database, attributes, settings.outbox, settings.publish_every)
+        engine = Engine.with_files(settings.database, attributes, settings.outbox, settings.publish_every, secret)
     except (DBAPIError, OSError) as error:
         raise Unavailable(f"the database {settings.database} cannot be opened: {error}") from error
     with closing(engine):

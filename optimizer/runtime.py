@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from optimizer.attributes import Attributes
     from optimizer.ids import IdSource
+    from optimizer.secret import Secret
     from optimizer.store import Store
 
 T = TypeVar("T")
@@ -20,12 +21,13 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
-    """The store, the clock, the source of ids and the declared attributes of one service."""
+    """The store, the clock, the source of ids, the declared attributes and the secret of one service."""
 
     store: Store
     clock: Clock
     ids: IdSource
     attributes: Attributes
+    secret: Secret
     stopping: Event = field(default_factory=Event)
     """Set when the service is to end: what goes through pages leaves the rest for the next start."""
 

@@ -7,12 +7,13 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeAlias
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict, SettingsError
 
 from optimizer.attributes import did_you_mean
 from optimizer.errors import InvalidInput
 from optimizer.scalars import Part, Span, Text
+from optimizer.secret import MIN_LENGTH, Secret
 
 PREFIX: Final = "OPTIMIZER_"
 """What the names of environment variables begin with that stand over the settings of the file."""
@@ -52,6 +53,15 @@ class Settings(Part):
     outbox: Path = Field(
         default=Path("var/outbox"), description="The folder into which touches are sent, a file for each channel."
     )
+    secret: SecretStr | None = Field(
+        default=None,
+        min_length=MIN_LENGTH,
+        description="What keyed digests are made with, 32 characters at least; it stands over `secret_file`. Give it "
+        "as OPTIMIZER_SECRET rather than in a file.",
+    )
+    secret_file: Path = Field(
+        default=Path("var/secret"), description="The file with the secret; made with a random one if new."
+    )
     host: Text = Field(default="127.0.0.1", description="The address at which the service answers.")
     port: Port = Field(
         default=8080, description="The port at which the service answers; 0 takes a free one, which the log names."
@@ -62,6 +72,12 @@ class Settings(Part):
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="The least important kind of message that is logged."
     )
+
+    def load_secret(self) -> Secret:
+        """The service's secret. Raises InvalidInput where its file is of no use."""
+        if self.secret is not None:
+            return Secret(self.secret.get_secret_value().encode())
+        return Secret.from_file(self.secret_file)
 
 
 class _FromEnvironment(Settings, BaseSettings):

@@ -81,6 +81,7 @@ database: sqlite:///{folder}/optimizer.db
 attributes_file: {ROOT}/configs/attributes.yaml
 campaigns: [{folder}/campaigns]
 outbox: {folder}/outbox
+secret_file: {folder}/secret
 port: 0
 publish_every: 1s
 """

@@ -22,6 +22,7 @@ def settings(tmp_path: Path) -> Path:
     path = tmp_path / "service.yaml"
     path.write_text(
         f"version: 1\ndatabase: sqlite:///{tmp_path}/it.db\nattributes_file: {ATTRIBUTES}\noutbox: {tmp_path}/outbox\n"
+        f"secret_file: {tmp_path}/secret\n"
     )
     return path
 

@@ -7,6 +7,7 @@ import pytest
 
 from optimizer.config import check_files, load_settings
 from optimizer.errors import ConfigError, InvalidInput
+from optimizer.secret import Secret
 from optimizer.settings import Settings
 from tests.optimizer.example import ATTRIBUTES, CONFIGS, WINBACK
 
@@ -75,3 +76,19 @@ def test_a_file_that_is_named_but_does_not_exist_is_a_problem_at_its_name(file: 
     with pytest.raises(ConfigError) as caught:
         load_settings(file)
     assert str(caught.value) == f"{file}:3:13: campaigns[0]: there is nothing at lost.yaml"
+
+
+def test_the_secret_comes_from_the_environment_or_else_from_its_file(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file.write_text(file.read_text() + f"secret_file: {tmp_path}/secret\n")
+    kept = load_settings(file).load_secret()
+    assert Secret.from_file(tmp_path / "secret").digest("p", "x") == kept.digest("p", "x")
+    monkeypatch.setenv("OPTIMIZER_SECRET", "s" * 32)
+    settings = load_settings(file)
+    assert settings.load_secret().digest("p", "x") == Secret(b"s" * 32).digest("p", "x")
+    assert "s" * 32 not in repr(settings)
+    monkeypatch.setenv("OPTIMIZER_SECRET", "z" * 31)
+    with pytest.raises(InvalidInput, match=r"OPTIMIZER_SECRET: .*at least 32") as caught:
+        load_settings(file)
+    assert "z" * 31 not in str(caught.value)

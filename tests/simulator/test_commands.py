@@ -95,6 +95,7 @@ def settings(tmp_path: Path) -> Path:
         f"database: sqlite:///{tmp_path / 'demo' / 'optimizer.db'}\n"
         f"attributes_file: {CONFIGS / 'attributes.yaml'}\n"
         f"outbox: {tmp_path / 'outbox'}\n"
+        f"secret_file: {tmp_path / 'secret'}\n"
         f"port: 8123\n",
         encoding="utf-8",
     )
