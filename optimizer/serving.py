@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from optimizer.registry import body_of
 from optimizer.snapshot import Snapshot
 from optimizer.store import snapshots
 
@@ -76,7 +77,7 @@ class Serving:
                 continue
             row = snapshots.snapshot_by_id(connection, tenant, snapshot_id)
             try:
-                snapshot = Snapshot.loads(row.body if row else b"")
+                snapshot = Snapshot.loads(body_of(row) if row else b"")
                 version.decider.scorer(snapshot).compiled((None,) * len(version.catalog.slots))
             except Exception as error:  # noqa: BLE001 - whatever is wrong with it, the last good one stays
                 self._unreadable.add(snapshot_id)

@@ -17,6 +17,7 @@ import structlog
 from optimizer.clock import from_us
 from optimizer.facts import columns_of, schedules_of
 from optimizer.learner import Learner, Lessons
+from optimizer.registry import digest_of, resume_of
 from optimizer.runtime import total
 from optimizer.store import decisions, rewards, snapshots
 from optimizer.store.rows import SnapshotRow, TrainingRow
@@ -105,7 +106,7 @@ class Trainer:
         if row is not None and row.resume is not None:
             watermark = (row.watermark_us, row.watermark_id)
             try:
-                return _Course(key, Learner(space, importance, row.resume), watermark, watermark)
+                return _Course(key, Learner(space, importance, resume_of(row)), watermark, watermark)
             except Exception:  # noqa: BLE001 - whatever is wrong with it, the log has everything that it had learned
                 _log.exception("learner_unreadable", campaign=campaign.id, snapshot=row.snapshot_id)
         return _Course(key, Learner(space, importance), _START, _START)
@@ -122,7 +123,8 @@ class Trainer:
     def _publish(self, course: _Course, version: Version) -> None:
         runtime, campaign_id = self._runtime, version.campaign.id
         now_us = runtime.now_us()
-        snapshot = course.learner.snapshot()
+        snapshot, resume = course.learner.snapshot(), course.learner.save()
+        body = snapshot.dumps()
         row = SnapshotRow(
             runtime.tenant,
             runtime.ids.uuid7(now_us),
@@ -131,8 +133,10 @@ class Trainer:
             now_us,
             *course.watermark,
             snapshot.events,
-            snapshot.dumps(),
-            course.learner.save(),
+            digest_of(body),
+            body,
+            digest_of(resume),
+            resume,
         )
         runtime.store.write(lambda connection: snapshots.insert_snapshot(connection, row))
         course.published = course.watermark

@@ -12,6 +12,7 @@ from optimizer.exploration import Exploration
 from optimizer.facts import batch_of
 from optimizer.groups import GROUPS, Group
 from optimizer.reasons import ALLOWED, Reason
+from optimizer.registry import body_of
 from optimizer.snapshot import Snapshot
 from optimizer.store import snapshots
 
@@ -135,7 +136,7 @@ class Models:
         if stored is None:
             return f"snapshot {snapshot_id} is not kept any more"
         try:
-            return logged.version.decider.scorer(Snapshot.loads(stored.body))
+            return logged.version.decider.scorer(Snapshot.loads(body_of(stored)))
         except Exception as error:  # noqa: BLE001 - whatever is wrong with it, that is the finding
             return f"snapshot {snapshot_id} cannot be read: {error!r}"
 
