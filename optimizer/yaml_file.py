@@ -110,6 +110,8 @@ class _Reader:
             return self._scalar(node, keys)
         if any(node is outer for outer in self._open):
             return self._refuse(keys, "an alias must not stand inside what it repeats")
+        if str(node.tag).removeprefix(_TAG) not in {"map", "seq"}:
+            return self._refuse(keys, f"the tag {node.tag} is not supported")
         self._open.append(node)
         try:
             if isinstance(node, MappingNode):

@@ -89,6 +89,25 @@ def test_what_is_not_one_clear_document_is_refused_with_its_place(
     assert [line[: len(start)] for line, start in zip(found, problems, strict=True)] == problems
 
 
+@pytest.mark.parametrize(
+    "tag",
+    [
+        "!!python/object/apply:os.mkdir",
+        "!!python/object/new:os.mkdir",
+        "!!python/name:os.mkdir",
+        "!!python/module:os",
+        "tag:yaml.org,2002:python/object/apply:os.mkdir",
+    ],
+)
+def test_a_file_makes_no_object_and_calls_nothing(tmp_path: Path, tag: str) -> None:
+    made = tmp_path / "made"
+    tag = tag if tag.startswith("!") else f"!<{tag}>"
+    with pytest.raises(ConfigError) as raised:
+        document(tmp_path, f'a: {tag} "{made}"\nb: {tag} ["{made}"]\nc: {tag} {{path: "{made}"}}\n')
+    assert [problem.path for problem in raised.value.problems] == ["a", "b", "c"]
+    assert not made.exists()
+
+
 def test_a_file_that_cannot_be_read_is_a_problem_of_its_first_line(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"absent\.yaml:1:1: cannot be read: "):
         read_yaml(tmp_path / "absent.yaml")
