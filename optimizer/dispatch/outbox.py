@@ -18,17 +18,21 @@ from optimizer.reasons import Reason
 from optimizer.recording import sent
 from optimizer.store import customers, decisions, ledgers, touches
 from optimizer.store.touches import TouchChange
+from optimizer.suppression import suppressed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from sqlalchemy import Connection
 
     from optimizer.runtime import Runtime
-    from optimizer.store.rows import TouchRow
+    from optimizer.store.rows import CustomerRow, TouchRow
     from optimizer.versions import Versions
 
 PAGE = 5_000
+ERASED = "customer_erased"
+"""Why a touch is cancelled whose customer was erased."""
+
 LEASE_US = 60_000_000
 """How long a touch may stay leased or sending before it is taken to be lost."""
 
@@ -50,16 +54,18 @@ class Outbox:
             pass
         store.write(self._recover)
         total = 0
-        while not self._runtime.stopping.is_set() and (leased := store.write(self._lease)):
-            outgoing = store.read(partial(self._outgoing, page=leased))
+        while not self._runtime.stopping.is_set() and (leased := store.write(self._lease)) is not None:
+            page, outgoing = leased
+            if not page:
+                continue
             try:
                 self._sender.send(outgoing)
             except OSError as error:
-                _log.error("send_failed", touches=len(leased), error=repr(error))
-                store.write(partial(self._fail, page=leased))
+                _log.error("send_failed", touches=len(page), error=repr(error))
+                store.write(partial(self._fail, page=page))
                 break
-            store.write(partial(self._sent, page=leased))
-            total += len(leased)
+            store.write(partial(self._sent, page=page))
+            total += len(page)
         return total
 
     def cancel(self, connection: Connection, decision_ids: Sequence[str], reason: str) -> None:
@@ -82,24 +88,44 @@ class Outbox:
         ]
         touches.transition(connection, self._runtime.tenant, changes)
 
-    def _lease(self, connection: Connection) -> list[TouchRow]:
+    def _lease(self, connection: Connection) -> tuple[list[TouchRow], list[Outgoing]] | None:
+        """The next page, being sent from now on, and what the sender gets of it; None where nothing is due.
+
+        What must not be sent, by what is known now, is cancelled instead.
+        """
         tenant, now_us = self._runtime.tenant, self._runtime.now_us()
         paused = [row.campaign_id for row in self._versions.all(connection) if row.state != "active"]
         due = touches.due_touches(connection, tenant, now_us, PAGE, paused=paused)
-        if due:
-            token, until_us = self._runtime.ids.uuid7(now_us), now_us + LEASE_US
-            changes = [
-                TouchChange(touch.decision_id, state, now_us, None, token, until_us)
-                for touch in due
-                for state in ("leased", "sending")
-            ]
-            touches.transition(connection, tenant, changes)
-        return due
+        if not due:
+            return None
+        people = customers.customers_by_subjects(connection, tenant, [touch.subject_id for touch in due])
+        page = self._reachable(connection, due, people)
+        token, until_us = self._runtime.ids.uuid7(now_us), now_us + LEASE_US
+        changes = [
+            TouchChange(touch.decision_id, state, now_us, None, token, until_us)
+            for touch in page
+            for state in ("leased", "sending")
+        ]
+        touches.transition(connection, tenant, changes)
+        return page, self._outgoing(connection, page, people)
 
-    def _outgoing(self, connection: Connection, page: Sequence[TouchRow]) -> list[Outgoing]:
-        tenant = self._runtime.tenant
-        people = customers.customers_by_subjects(connection, tenant, [touch.subject_id for touch in page])
-        heads = decisions.heads_by_ids(connection, tenant, [touch.decision_id for touch in page])
+    def _reachable(
+        self, connection: Connection, due: Sequence[TouchRow], people: Mapping[str, CustomerRow]
+    ) -> list[TouchRow]:
+        """Those whose person is known and whose address is not suppressed; the others are cancelled."""
+        known = [touch for touch in due if touch.subject_id in people]
+        books = [(touch.channel or "", addresses_of(people[touch.subject_id].addresses)) for touch in known]
+        addresses = [{channel: book[channel]} if channel in book else {} for channel, book in books]
+        barred = suppressed(connection, self._runtime, addresses)
+        self._end(connection, [touch for touch in due if touch.subject_id not in people], "cancelled", ERASED)
+        refused = [touch for touch, found in zip(known, barred, strict=True) if found]
+        self._end(connection, refused, "cancelled", Reason.SUPPRESSED.value)
+        return [touch for touch, found in zip(known, barred, strict=True) if not found]
+
+    def _outgoing(
+        self, connection: Connection, page: Sequence[TouchRow], people: Mapping[str, CustomerRow]
+    ) -> list[Outgoing]:
+        heads = decisions.heads_by_ids(connection, self._runtime.tenant, [touch.decision_id for touch in page])
         outgoing = []
         for touch in page:
             person, channel = people[touch.subject_id], touch.channel or ""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy import select, update
+from sqlalchemy import func, select, update
 
 from optimizer.store.bulk import insert_missing
 from optimizer.store.rows import RunRow
-from optimizer.store.tables import runs
+from optimizer.store.tables import customers, runs
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -31,6 +31,18 @@ def advance_run(connection: Connection, tenant: str, run_id: str, cursor: str, d
 def finish_run(connection: Connection, tenant: str, run_id: str, finished_us: int) -> None:
     """Note that the whole audience is done."""
     _change(connection, tenant, run_id, {"state": "finished", "finished_us": finished_us})
+
+
+def forget_customer(connection: Connection, tenant: str, customer_id: str) -> None:
+    """Let no run name that customer: one that is at it stands at the customer before, whom it has done as well."""
+    before = select(func.max(customers.c.customer_id)).where(
+        customers.c.tenant == tenant, customers.c.customer_id < customer_id
+    )
+    connection.execute(
+        update(runs)
+        .where(runs.c.tenant == tenant, runs.c.cursor == customer_id)
+        .values(cursor=func.coalesce(before.scalar_subquery(), ""))
+    )
 
 
 def run_by_id(connection: Connection, tenant: str, run_id: str) -> RunRow | None:
