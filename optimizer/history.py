@@ -2,7 +2,7 @@
 
 A ledger holds what the features need and no more, whatever the length of the history: the touches of the last 31 days,
 of each channel the last touch before that, and how many touches each campaign has planned or sent. It is a projection
-of the touch and event logs; taking the same facts in another order, or twice, gives the same features.
+of the touch and event logs: the same facts, in whatever order they came, make the same ledger.
 """
 
 from __future__ import annotations
@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import numpy as np
 import orjson
 
+from optimizer.ids import made_us
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Container, Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -41,9 +43,11 @@ class Ledger(NamedTuple):
     opened_us: str = ""
     """When each touch was first opened; empty entries for those that were not."""
     early_opens: Mapping[str, int] = MappingProxyType({})
-    """Opens, by decision, that were reported before their touch."""
+    """Opens, by decision, that were reported before their touch; those of old decisions are not kept."""
     touches: Mapping[str, int] = MappingProxyType({})
     """By campaign, how many touches are planned or were sent."""
+    archived: Mapping[str, int] = MappingProxyType({})
+    """By campaign, how many of these are of decisions that have left the log (`optimizer retention`)."""
 
 
 EMPTY: Final = Ledger()
@@ -52,13 +56,14 @@ EMPTY: Final = Ledger()
 
 def loads(body: str | bytes | None) -> Ledger:
     """The ledger that `dumps` wrote; `EMPTY` for None."""
-    return EMPTY if body is None else Ledger._make(orjson.loads(body))
+    return EMPTY if body is None else Ledger(*orjson.loads(body))
 
 
 def dumps(ledger: Ledger) -> str:
-    """The ledger as compact JSON: an array of its fields."""
-    *columns, early_opens, touches = ledger
-    return orjson.dumps([*columns, dict(early_opens), dict(touches)]).decode()
+    """The ledger as compact JSON: an array of its fields. Equal ledgers are equal text."""
+    *columns, early_opens, touches, archived = ledger
+    fields = [*columns, dict(early_opens), dict(touches), dict(archived)]
+    return orjson.dumps(fields, option=orjson.OPT_SORT_KEYS).decode()
 
 
 def planned(ledger: Ledger, campaign_id: str) -> Ledger:
@@ -83,26 +88,67 @@ def touched(ledger: Ledger, *, decision_id: str, message: str, channel: str | No
     since_us = rows[-1].sent_us - KEPT_US
     last_before = {row.channel: row.decision_id for row in rows if row.sent_us <= since_us}
     kept = [row for row in rows if row.sent_us > since_us or last_before[row.channel] == row.decision_id]
-    return Ledger(
-        sent_us=[row.sent_us for row in kept],
-        channels=",".join([row.channel for row in kept]),
-        messages=",".join([row.message for row in kept]),
-        decisions=",".join([row.decision_id for row in kept]),
-        opened_us=",".join([row.opened_us for row in kept]),
-        early_opens={decision: at_us for decision, at_us in opens.items() if at_us > since_us},
-        touches=ledger.touches,
-    )
+    early = {decision: at_us for decision, at_us in opens.items() if not _is_old(decision, since_us)}
+    return _of(kept, early, touches=ledger.touches, archived=ledger.archived)
 
 
-def opened(ledger: Ledger, *, decision_id: str, at_us: int) -> Ledger:
-    """The touch of that decision was opened; the first of several opens counts."""
+def opened(ledger: Ledger, *, decision_id: str, at_us: int, sent_us: int | None = None) -> Ledger:
+    """The touch of that decision was opened; the first of several opens counts.
+
+    `sent_us` says when it was sent, if it was: a touch that has left the ledger since then does not come back.
+    """
     if decision_id not in ledger.decisions.split(","):
+        if sent_us is not None or _is_old(decision_id, _since_us(ledger.sent_us)):
+            return ledger
         first_us = min(at_us, ledger.early_opens.get(decision_id, at_us))
         return ledger._replace(early_opens={**ledger.early_opens, decision_id: first_us})
     times = ledger.opened_us.split(",")
     place = ledger.decisions.split(",").index(decision_id)
     times[place] = str(min(at_us, int(times[place] or at_us)))
     return ledger._replace(opened_us=",".join(times))
+
+
+def archive(ledger: Ledger, counts: Mapping[str, int]) -> Ledger:
+    """So many of each campaign's touches are of decisions that leave the log; they count as before."""
+    names = {**ledger.archived, **counts}
+    return ledger._replace(archived={each: ledger.archived.get(each, 0) + counts.get(each, 0) for each in names})
+
+
+def only_archived(ledger: Ledger, logged: Container[str], first_id: str) -> Ledger:
+    """What a ledger knows of decisions that have left the log: those older than `first_id` that are not in `logged`."""
+
+    def left(decision_id: str) -> bool:
+        return decision_id < first_id and decision_id not in logged
+
+    rows = [row for row in _touches(ledger) if left(row.decision_id)]
+    opens = {decision: at_us for decision, at_us in ledger.early_opens.items() if left(decision)}
+    return _of(rows, opens, touches=ledger.archived, archived=ledger.archived)
+
+
+def _of(
+    rows: Sequence[_Touch], opens: Mapping[str, int], *, touches: Mapping[str, int], archived: Mapping[str, int]
+) -> Ledger:
+    return Ledger(
+        sent_us=[row.sent_us for row in rows],
+        channels=",".join([row.channel for row in rows]),
+        messages=",".join([row.message for row in rows]),
+        decisions=",".join([row.decision_id for row in rows]),
+        opened_us=",".join([row.opened_us for row in rows]),
+        early_opens=opens,
+        touches=touches,
+        archived=archived,
+    )
+
+
+def _since_us(sent_us: Sequence[int]) -> float:
+    """The instant after which every touch is kept."""
+    return sent_us[-1] - KEPT_US if sent_us else float("-inf")
+
+
+def _is_old(decision_id: str, since_us: float) -> bool:
+    """Whether a decision was made before the touches that are all kept: its open would be that of an old touch."""
+    at_us = made_us(decision_id)
+    return at_us is not None and at_us <= since_us
 
 
 class _Touch(NamedTuple):

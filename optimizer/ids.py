@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import threading
 from itertools import accumulate
 from typing import TYPE_CHECKING, Final
@@ -18,6 +19,7 @@ _MS_US: Final = 1000
 _TAIL_BITS: Final = 74
 _TAIL_LIMIT: Final = 1 << _TAIL_BITS
 _STEP_BYTES: Final = 4
+_VERSION_7: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7")
 
 
 class IdSource:
@@ -72,6 +74,13 @@ class IdSource:
         drawn = np.frombuffer(self._random(_STEP_BYTES * n), dtype=">u4").astype(np.int64) + 1
         steps: list[int] = drawn.tolist()
         return steps
+
+
+def made_us(row_id: str) -> int | None:
+    """When a version 7 UUID was made, to the millisecond; None for any other text."""
+    if not _VERSION_7.match(row_id):
+        return None
+    return int(row_id[:8] + row_id[9:13], 16) * _MS_US
 
 
 def words(ids: Sequence[str]) -> NDArray[np.uint64]:

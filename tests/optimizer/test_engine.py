@@ -7,12 +7,12 @@ from datetime import timedelta
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-import orjson
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from optimizer import history
 from optimizer.clock import from_us
 from optimizer.closing import SETTLE_US
 from optimizer.decisions import Decision, DecisionRequest
@@ -214,7 +214,7 @@ class Service(RuleBasedStateMachine):
     def the_limit_of_touches_holds_and_ledgers_count_them(self) -> None:
         tables = self.rig.dump("touches", "ledger")
         live = Counter(row[3] for row in tables["touches"] if row[7] not in FREE)
-        counted = {subject: orjson.loads(body)[-1].get("camp", 0) for _, subject, body in tables["ledger"]}
+        counted = {subject: history.loads(body).touches.get("camp", 0) for _, subject, body in tables["ledger"]}
         assert {k: n for k, n in counted.items() if n} == dict(live)
         late = Counter(row[3] for row in tables["touches"] if self.was_given_up(row[1]))
         assert all(n <= LIMIT + late[subject] for subject, n in live.items())

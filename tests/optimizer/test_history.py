@@ -15,10 +15,12 @@ from optimizer.history import (
     HOUR_US,
     KEPT_US,
     Ledger,
+    archive,
     campaign_touches,
     dumps,
     history_rows,
     loads,
+    only_archived,
     opened,
     planned,
     released,
@@ -43,6 +45,12 @@ class Sent(NamedTuple):
 def example(days: float, channel: str | None = "email", decision_id: str = "d") -> Ledger:
     sent_us = START_US + int(days * DAY_US)
     return touched(EMPTY, decision_id=decision_id, message="hello", channel=channel, sent_us=sent_us)
+
+
+def made_at(instant_us: int, n: int) -> str:
+    """The id of a decision made then."""
+    ms = instant_us // 1000
+    return f"{ms >> 16:08x}-{ms & 0xFFFF:04x}-7000-8000-{n:012}"
 
 
 def rows_of(ledger: Ledger, now_us: int, channels: Sequence[str] = CHANNELS) -> dict[str, Any]:
@@ -78,7 +86,7 @@ def histories(draw: st.DrawFn, span_us: int) -> list[Sent]:
     times = draw(st.lists(instants, max_size=12))
     return [
         Sent(
-            f"d{n}",
+            made_at(sent_us, n),
             sent_us,
             draw(st.sampled_from([*CHANNELS, "fax", None])),
             draw(st.sampled_from(["warm", "direct"])),
@@ -89,12 +97,18 @@ def histories(draw: st.DrawFn, span_us: int) -> list[Sent]:
 
 
 def report(touches: list[Sent], order: st.DataObject | None) -> Ledger:
-    """The ledger of these touches and opens, reported in any order, stored and read back after each."""
+    """The ledger of these touches and opens, reported in any order, stored and read back after each.
+
+    What was reported before its touch is told again with it, as the service does.
+    """
     facts: list[tuple[str, Any]] = [("touch", touch) for touch in touches]
     facts += [("open", (touch.decision_id, at_us)) for touch in touches for at_us in touch.opens_us]
     ledger = EMPTY
+    sent_us: dict[str, int] = {}
+    opens: dict[str, list[int]] = {}
     for kind, fact in order.draw(st.permutations(facts)) if order else facts:
         if kind == "touch":
+            sent_us[fact.decision_id] = fact.sent_us
             ledger = touched(
                 ledger,
                 decision_id=fact.decision_id,
@@ -102,10 +116,20 @@ def report(touches: list[Sent], order: st.DataObject | None) -> Ledger:
                 channel=fact.channel,
                 sent_us=fact.sent_us,
             )
+            for at_us in opens.get(fact.decision_id, ()):
+                ledger = opened(ledger, decision_id=fact.decision_id, at_us=at_us, sent_us=fact.sent_us)
         else:
-            ledger = opened(ledger, decision_id=fact[0], at_us=fact[1])
+            opens.setdefault(fact[0], []).append(fact[1])
+            ledger = opened(ledger, decision_id=fact[0], at_us=fact[1], sent_us=sent_us.get(fact[0]))
         ledger = loads(dumps(ledger))
     return ledger
+
+
+@given(touches=histories(90 * DAY_US), orders=st.data())
+def test_the_same_facts_make_the_same_ledger_in_whatever_order_they_come(
+    touches: list[Sent], orders: st.DataObject
+) -> None:
+    assert dumps(report(touches, orders)) == dumps(report(touches, None))
 
 
 def assert_same(found: dict[str, Any], expected: dict[str, Any]) -> None:
@@ -201,6 +225,43 @@ def test_planned_touches_count_for_their_campaign_until_they_are_released() -> N
     assert campaign_touches([ledger, EMPTY], "a").tolist() == [2, 0]
     assert campaign_touches([ledger, EMPTY], "b").tolist() == [0, 0]
     assert rows_of(ledger, START_US)["touches_30d"] == 0
+
+
+def test_an_open_of_a_touch_that_is_never_sent_is_not_kept_for_ever() -> None:
+    unsent, later_us = made_at(START_US, 1), START_US + 2 * KEPT_US
+    early = opened(EMPTY, decision_id=unsent, at_us=START_US + 1)
+    assert early.early_opens == {unsent: START_US + 1}
+    new = touched(early, decision_id=made_at(later_us, 2), message="hello", channel="email", sent_us=later_us)
+    assert new.early_opens == {}
+    assert opened(new, decision_id=unsent, at_us=later_us) == new
+
+
+@given(touches=histories(90 * DAY_US), cut=st.integers(0, 12))
+def test_what_has_left_the_log_is_kept_and_the_rest_made_again_from_it(touches: list[Sent], cut: int) -> None:
+    whole = report(touches, None)
+    for _ in touches:
+        whole = planned(whole, "camp")
+    touches = sorted(touches, key=lambda touch: touch.decision_id)
+    gone, kept = touches[:cut], touches[cut:]
+    archived = archive(archive(whole, {"camp": len(gone)}) if gone else whole, {})
+    first_id = kept[0].decision_id if kept else "~"
+    again = only_archived(loads(dumps(archived)), {touch.decision_id for touch in kept}, first_id)
+    for touch in kept:
+        again = planned(again, "camp")
+        again = touched(
+            again,
+            decision_id=touch.decision_id,
+            message=touch.message,
+            channel=touch.channel,
+            sent_us=touch.sent_us,
+        )
+        for at_us in touch.opens_us:
+            again = opened(again, decision_id=touch.decision_id, at_us=at_us, sent_us=touch.sent_us)
+    assert dumps(again) == dumps(archived)
+
+
+def test_a_ledger_that_was_written_before_decisions_could_leave_the_log_is_read() -> None:
+    assert loads('[[5],"email","hello","d","",{},{"camp":1}]').touches == {"camp": 1}
 
 
 def test_a_subject_without_a_ledger_has_the_empty_one() -> None:

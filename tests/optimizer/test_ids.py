@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from optimizer.ids import IdSource, words
+from optimizer.ids import IdSource, made_us, words
 
 INSTANT_US = 1_763_780_000_123_456
 
@@ -23,6 +23,12 @@ def test_an_id_is_a_version_7_uuid_of_its_millisecond_in_canonical_form() -> Non
     assert str(parsed) == text
     assert (parsed.version, parsed.variant) == (7, uuid.RFC_4122)
     assert parsed.int >> 80 == INSTANT_US // 1000
+
+
+def test_an_id_tells_the_millisecond_in_which_it_was_made_and_other_text_nothing() -> None:
+    assert made_us(IdSource().uuid7(INSTANT_US)) == INSTANT_US // 1000 * 1000
+    assert made_us(IdSource().uuid4()) is None
+    assert made_us("order-1001") is None
 
 
 @given(st.lists(st.tuples(st.integers(0, 5_000), st.integers(0, 5)), max_size=20), st.integers(0, 9))
