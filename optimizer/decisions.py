@@ -118,8 +118,16 @@ class Subject:
     occasion: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class _Standing:
+    """A campaign as it stands: its current version, and whether it is paused."""
+
+    version: Version
+    paused: bool
+
+
 class Decisions:
-    """Makes decisions inside the writer's transactions.
+    """Makes decisions inside the store's transactions, which hold the customers.
 
     Args:
         runtime, versions, serving: the parts of the service.
@@ -141,50 +149,70 @@ class Decisions:
     def answer(self, connection: Connection, requests: Sequence[DecisionRequest]) -> list[Decision | OptimizerError]:
         """Decide each request, or say why not, in order; of one customer or request id the later sees the earlier."""
         answers: dict[int, Decision | OptimizerError] = {}
+        standings = {name: self._standing(connection, name) for name in dict.fromkeys(r.campaign_id for r in requests)}
+        people = self._people(
+            connection, [r.customer_id for r in requests if isinstance(standings[r.campaign_id], _Standing)]
+        )
         waiting = list(enumerate(requests))
         while waiting:
             wave: list[tuple[int, DecisionRequest]] = []
             later: list[tuple[int, DecisionRequest]] = []
             taken: set[tuple[str, int, str]] = set()
             for place, request in waiting:
-                keys = {(request.campaign_id, 0, request.customer_id), (request.campaign_id, 1, request.request_id)}
+                keys = {("", 0, request.customer_id), (request.campaign_id, 1, request.request_id)}
                 (later if keys & taken else wave).append((place, request))
                 taken |= keys
-            for campaign_id in dict.fromkeys(request.campaign_id for _, request in wave):
+            for campaign_id, standing in standings.items():
                 mine = [(place, request) for place, request in wave if request.campaign_id == campaign_id]
-                answers.update(self._answer_campaign(connection, campaign_id, mine))
+                if isinstance(standing, _Standing):
+                    answers |= self._answer_campaign(connection, standing, people, mine)
+                else:
+                    answers |= dict.fromkeys((place for place, _ in mine), standing)
             waiting = later
         return [answers[place] for place in range(len(requests))]
 
-    def _answer_campaign(
-        self, connection: Connection, campaign_id: str, requests: Sequence[tuple[int, DecisionRequest]]
-    ) -> dict[int, Decision | OptimizerError]:
-        tenant = self._runtime.tenant
+    def _standing(self, connection: Connection, campaign_id: str) -> _Standing | OptimizerError:
         try:
-            standing = self._versions.row(connection, campaign_id)
-            version = self._versions.get(connection, campaign_id, standing.config_hash)
+            row = self._versions.row(connection, campaign_id)
+            return _Standing(self._versions.get(connection, campaign_id, row.config_hash), row.state != "active")
         except OptimizerError as error:
-            return dict.fromkeys((place for place, _ in requests), error)
-        answers: dict[int, Decision | OptimizerError] = {}
-        known = decisions.decisions_by_requests(connection, tenant, campaign_id, [r.request_id for _, r in requests])
-        subjects: list[tuple[int, Subject]] = []
-        table = customers.customers_by_ids(connection, tenant, [r.customer_id for _, r in requests])
-        strangers = [r.customer_id for _, r in requests if r.customer_id not in table]
+            return error
+
+    def _people(self, connection: Connection, customer_ids: Sequence[str]) -> dict[str, CustomerRow]:
+        """The customers, held until the transaction ends, so that nobody decides for them beside us."""
+        tenant = self._runtime.tenant
+        people = customers.hold_customers(connection, tenant, customer_ids)
+        strangers = [customer_id for customer_id in customer_ids if customer_id not in people]
         if strangers:
             now_us = self._runtime.now_us()
             customers.ensure_subjects(connection, tenant, strangers, now_us, self._runtime.ids.uuid4)
-            table |= customers.customers_by_ids(connection, tenant, strangers)
+            people |= customers.hold_customers(connection, tenant, strangers)
+        return people
+
+    def _answer_campaign(
+        self,
+        connection: Connection,
+        standing: _Standing,
+        people: Mapping[str, CustomerRow],
+        requests: Sequence[tuple[int, DecisionRequest]],
+    ) -> dict[int, Decision | OptimizerError]:
+        if not requests:
+            return {}
+        tenant, version = self._runtime.tenant, standing.version
+        answers: dict[int, Decision | OptimizerError] = {}
+        asked = [request.request_id for _, request in requests]
+        known = decisions.decisions_by_requests(connection, tenant, version.campaign.id, asked)
+        subjects: list[tuple[int, Subject]] = []
         for place, request in requests:
             try:
                 stored = known.get(request.request_id)
                 if stored is not None:
                     answers[place] = self._replay(connection, request, stored)
                 else:
-                    subjects.append((place, self._subject(version, table[request.customer_id], request)))
+                    subjects.append((place, self._subject(version, people[request.customer_id], request)))
             except OptimizerError as error:
                 answers[place] = error
-        paused = standing.state != "active"
-        rows = self.decide(connection, version, [subject for _, subject in subjects], paused=paused)
+        rows = self.decide(connection, version, [subject for _, subject in subjects], paused=standing.paused)
         for (place, subject), row in zip(subjects, rows, strict=True):
             arm = version.catalog.arms[version.catalog.index[row.arm]] if row.arm is not None else None
             answers[place] = Decision.of(row, arm, subject.customer_id, replayed=False)

@@ -10,11 +10,14 @@ from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
+from optimizer import audit
+from optimizer.audit import SERVICE
 from optimizer.clock import Clock, SystemClock, from_us
 from optimizer.closing import SETTLE_US, Closing
 from optimizer.decisions import Decision, DecisionRequest, Decisions
 from optimizer.dispatch.outbox import Outbox
 from optimizer.dispatch.senders import FileSender, Sender
+from optimizer.erasure import erase
 from optimizer.errors import NotFound, OptimizerError
 from optimizer.ids import IdSource
 from optimizer.recording import EventIn, Receipt, Recording
@@ -30,6 +33,7 @@ from optimizer.versions import Versions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from concurrent.futures import Future
     from pathlib import Path
 
     from sqlalchemy import Connection
@@ -119,23 +123,23 @@ class Engine:
 
     # Campaigns
 
-    def load_campaign(self, campaign: CampaignFile) -> bool:
-        """Make a version the current one; whether that changed anything."""
-        changed = self.versions.load(campaign)
+    def load_campaign(self, campaign: CampaignFile, *, by: str = SERVICE) -> bool:
+        """Make a version the current one; whether that changed anything. `by` is who the audit log says did it."""
+        changed = self.versions.load(campaign, by)
         self.refresh()
         return changed
 
-    def pause(self, campaign_id: str) -> CampaignRow:
+    def pause(self, campaign_id: str, *, by: str = SERVICE) -> CampaignRow:
         """Stop deciding and sending for a campaign at once. Raises NotFound."""
-        return self.versions.set_state(campaign_id, "paused")
+        return self.versions.set_state(campaign_id, "paused", by)
 
-    def resume(self, campaign_id: str) -> CampaignRow:
+    def resume(self, campaign_id: str, *, by: str = SERVICE) -> CampaignRow:
         """Go on with a paused campaign. Raises NotFound."""
-        return self.versions.set_state(campaign_id, "resumed")
+        return self.versions.set_state(campaign_id, "resumed", by)
 
-    def rejoin(self, campaign_id: str) -> None:
+    def rejoin(self, campaign_id: str, *, by: str = SERVICE) -> None:
         """Apply the campaign's current reward to the decisions of the past; they are learned anew. Raises NotFound."""
-        self.versions.rejoin(campaign_id)
+        self.versions.rejoin(campaign_id, by)
 
     def campaigns(self) -> list[CampaignReport]:
         """Every campaign as it stands."""
@@ -147,11 +151,21 @@ class Engine:
 
     # Customers
 
-    def put_customers(self, rows: Sequence[Customer]) -> None:
+    def put_customers(self, rows: Sequence[Customer], *, by: str = SERVICE) -> None:
         """Store customers whose facts were checked; each replaces what was known of that customer."""
         runtime = self.runtime
         now_us = runtime.now_us()
-        runtime.store.write(lambda c: customers.upsert_customers(c, runtime.tenant, rows, now_us, runtime.ids.uuid4))
+
+        def change(connection: Connection) -> None:
+            known = customers.hold_customers(connection, runtime.tenant, sorted({row.customer_id for row in rows}))
+            customers.upsert_customers(connection, runtime.tenant, rows, now_us, runtime.ids.uuid4)
+            audit.note(connection, runtime, by, audit.Action.STORED, audit.stored(runtime.secret, rows, known))
+
+        runtime.store.write(change)
+
+    def erase_customer(self, customer_id: str, *, by: str = SERVICE) -> None:
+        """Forget who a customer is, and take their planned touches back (see `optimizer.erasure`). Raises NotFound."""
+        self.runtime.store.write(lambda c: erase(c, self.runtime, self.outbox, customer_id, by))
 
     def customer(self, customer_id: str) -> CustomerRow:
         """One customer as stored. Raises NotFound."""
@@ -168,7 +182,11 @@ class Engine:
 
     def decide(self, requests: Sequence[DecisionRequest]) -> list[Decision | OptimizerError]:
         """Decide each request; what cannot be decided gets its error in its place. Durable when this returns."""
-        return self.runtime.store.write(lambda c: self._decisions.answer(c, requests))
+        return list(self.deciding(requests).result())
+
+    def deciding(self, requests: Sequence[DecisionRequest]) -> Future[Sequence[Decision | OptimizerError]]:
+        """Like `decide`, without waiting; callers who ask at the same time are decided in one transaction."""
+        return self.runtime.store.gather(self._decisions.answer, requests)
 
     def run(self, campaign_id: str, occasion: str | None = None) -> RunRow:
         """Run a campaign over its audience now, see `Runs.run`."""
@@ -241,7 +259,7 @@ class Engine:
         """Store events, each once, and let them act. Raises InvalidInput, and stores none, where one names nothing."""
         for event in events:
             event.check()
-        return self.runtime.store.write(lambda c: self._recording.record(c, events))
+        return list(self.runtime.store.gather(self._recording.record, events).result())
 
     def void(self, decision_ids: Sequence[str], cause: str) -> None:
         """Leave decisions out of learning and take their planned touches back; the cause must not depend on the arm.

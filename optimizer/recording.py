@@ -93,7 +93,7 @@ class Receipt:
 
 
 class Recording:
-    """Stores events and lets them act, inside the writer's transactions."""
+    """Stores events and lets them act, inside the store's transactions."""
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
@@ -106,9 +106,9 @@ class Recording:
             customers.ensure_subjects(connection, tenant, named, now_us, self._runtime.ids.uuid4) if named else {}
         )
         rows: dict[str, EventRow] = {}
-        for event in reported:
+        for event, record_id in zip(reported, self._runtime.ids.uuid7s(now_us, len(reported)), strict=True):
             subject_id = None if event.customer_id is None else subjects[event.customer_id]
-            rows.setdefault(event.event_id, _row(tenant, event, subject_id, now_us))
+            rows.setdefault(event.event_id, _row(tenant, record_id, event, subject_id, now_us))
         new = events.insert_events(connection, list(rows.values()))
         fresh = [row for row in rows.values() if row.event_id in new]
         heads = self._heads(connection, fresh)
@@ -162,6 +162,7 @@ class Recording:
         }
         if not acting:
             return
+        customers.hold_subjects(connection, tenant, (head.subject_id for _, head in acting.values()))
         known = touches.touches_by_ids(connection, tenant, [head.decision_id for _, head in acting.values()])
         acting |= self._came_before(connection, acting, known)
         subject_ids = [head.subject_id for _, head in acting.values()]
@@ -240,9 +241,10 @@ def _names_decision(row: EventRow) -> bool:
     return row.decision_id is not None or row.request_id is not None
 
 
-def _row(tenant: str, event: EventIn, subject_id: str | None, now_us: int) -> EventRow:
+def _row(tenant: str, record_id: str, event: EventIn, subject_id: str | None, now_us: int) -> EventRow:
     return EventRow(
         tenant,
+        record_id,
         event.event_id,
         event.name,
         event.decision_id,

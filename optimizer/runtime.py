@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+DEFAULT_TENANT = "default"
+"""Whose data it is where nobody says otherwise."""
+
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
@@ -28,13 +31,10 @@ class Runtime:
     ids: IdSource
     attributes: Attributes
     secret: Secret
+    tenant: str = DEFAULT_TENANT
+    """Whose data it is: what the query functions are given."""
     stopping: Event = field(default_factory=Event)
     """Set when the service is to end: what goes through pages leaves the rest for the next start."""
-
-    @property
-    def tenant(self) -> str:
-        """Whose data it is."""
-        return self.store.tenant
 
     def now_us(self) -> int:
         """The clock's time, in microseconds since the epoch."""

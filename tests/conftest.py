@@ -10,12 +10,30 @@ import pytest
 import structlog
 from hypothesis import HealthCheck, settings
 
+from tests import databases
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 settings.register_profile("dev", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("ci", parent=settings.get_profile("dev"), derandomize=True, print_blob=True)
 settings.load_profile("ci" if os.environ.get("CI") else "dev")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run the tests that are marked so on both databases."""
+    if metafunc.definition.get_closest_marker("databases"):
+        if "database" not in metafunc.fixturenames:
+            metafunc.fixturenames.insert(0, "database")
+        metafunc.parametrize("database", databases.KINDS, indirect=True)
+
+
+@pytest.fixture
+def database(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The kind of database of this test, `sqlite` or `postgresql`; `databases.fresh_url` makes one."""
+    databases.use(request.param)
+    yield request.param
+    databases.use(databases.KINDS[0])
 
 
 @pytest.fixture

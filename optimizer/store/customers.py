@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import orjson
-from sqlalchemy import bindparam, func, select
+from sqlalchemy import bindparam, delete, func, select
 
-from optimizer.store.bulk import insert_missing, one_of, select_in, upsert_rows
+from optimizer.store.bulk import insert_missing, one_of, run, select_in, upsert_rows
 from optimizer.store.rows import CustomerRow
 from optimizer.store.tables import customers
 
@@ -20,12 +20,17 @@ if TYPE_CHECKING:
 _TENANT = customers.c.tenant == bindparam("tenant")
 _BY_CUSTOMER = select(*customers.columns).where(_TENANT, one_of(customers.c.customer_id))
 _BY_SUBJECT = select(*customers.columns).where(_TENANT, one_of(customers.c.subject_id))
+# SQLite, which takes one writer at a time, leaves the locks out. All lock in the order of the customer ids.
+_HELD = select(*customers.columns).where(_TENANT).order_by(customers.c.customer_id).with_for_update(key_share=True)
+_HELD_BY_CUSTOMER = _HELD.where(one_of(customers.c.customer_id))
+_HELD_BY_SUBJECT = _HELD.where(one_of(customers.c.subject_id))
 _SUBJECTS = select(customers.c.customer_id, customers.c.subject_id).where(_TENANT, one_of(customers.c.customer_id))
 _PAGE = (
     select(*customers.columns)
     .where(_TENANT, customers.c.customer_id > bindparam("after"), customers.c.loaded)
     .order_by(customers.c.customer_id)
     .limit(bindparam("size"))
+    .with_for_update(key_share=True)
 )
 
 
@@ -75,7 +80,7 @@ def ensure_subjects(
     if missing:
         rows = [
             CustomerRow(tenant, customer_id, new_subject(), "{}", None, "{}", "{}", loaded=False, updated_us=now_us)
-            for customer_id in missing
+            for customer_id in sorted(missing)
         ]
         insert_missing(connection, customers, rows, ("tenant", "customer_id"))
         known |= subjects_by_customers(connection, tenant, missing)
@@ -100,9 +105,30 @@ def customers_by_subjects(connection: Connection, tenant: str, subject_ids: Iter
     return {row.subject_id: CustomerRow._make(row) for row in found}
 
 
+def hold_customers(connection: Connection, tenant: str, ids: Iterable[str]) -> dict[str, CustomerRow]:
+    """Like `customers_by_ids`, and nobody else holds or changes them until this transaction ends.
+
+    Whoever reads what was done with a customer to decide what to do next has to hold the customer first.
+    """
+    found = select_in(connection, _HELD_BY_CUSTOMER, ids, tenant=tenant)
+    return {row.customer_id: CustomerRow._make(row) for row in found}
+
+
+def hold_subjects(connection: Connection, tenant: str, subject_ids: Iterable[str]) -> dict[str, CustomerRow]:
+    """The same by subject id."""
+    found = select_in(connection, _HELD_BY_SUBJECT, subject_ids, tenant=tenant)
+    return {row.subject_id: CustomerRow._make(row) for row in found}
+
+
+def delete_customer(connection: Connection, tenant: str, customer_id: str) -> None:
+    """Forget a customer, and with the row whose subject is whose."""
+    mine = (customers.c.tenant == tenant, customers.c.customer_id == customer_id)
+    connection.execute(delete(customers).where(*mine))
+
+
 def audience_page(connection: Connection, tenant: str, after_customer_id: str, limit: int) -> list[CustomerRow]:
-    """The next loaded customers after that id ('' to begin with), in the order of their ids."""
-    page = connection.execute(_PAGE, {"tenant": tenant, "after": after_customer_id, "size": limit})
+    """The next loaded customers after that id ('' to begin with), in the order of their ids; held, see above."""
+    page = run(connection, _PAGE, tenant=tenant, after=after_customer_id, size=limit)
     return [CustomerRow._make(row) for row in page]
 
 

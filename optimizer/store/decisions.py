@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 from sqlalchemy import bindparam, func, select
 
 from optimizer.store.bulk import insert_missing, insert_rows, one_of, select_in
+from optimizer.store.partitions import ensure_months
 from optimizer.store.rows import DecisionHead, DecisionRow
-from optimizer.store.tables import decisions, open_decisions, voids
+from optimizer.store.tables import decisions, occasion_keys, open_decisions, request_keys, voids
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -21,10 +22,16 @@ _TENANT = decisions.c.tenant == bindparam("tenant")
 _CAMPAIGN = decisions.c.campaign_id == bindparam("campaign_id")
 _BY_ID = _ALL.where(_TENANT, one_of(decisions.c.decision_id))
 _HEAD_BY_ID = _HEAD.where(_TENANT, one_of(decisions.c.decision_id))
-_BY_REQUEST = _ALL.where(_TENANT, _CAMPAIGN, one_of(decisions.c.request_id))
-_HEAD_BY_REQUEST = _HEAD.where(_TENANT, _CAMPAIGN, one_of(decisions.c.request_id))
-_DECIDED = select(decisions.c.subject_id, decisions.c.decision_id).where(
-    _TENANT, _CAMPAIGN, decisions.c.occasion == bindparam("occasion"), one_of(decisions.c.subject_id)
+_BY_REQUEST = select(request_keys.c.decision_id).where(
+    request_keys.c.tenant == bindparam("tenant"),
+    request_keys.c.campaign_id == bindparam("campaign_id"),
+    one_of(request_keys.c.request_id),
+)
+_DECIDED = select(occasion_keys.c.subject_id, occasion_keys.c.decision_id).where(
+    occasion_keys.c.tenant == bindparam("tenant"),
+    occasion_keys.c.campaign_id == bindparam("campaign_id"),
+    occasion_keys.c.occasion == bindparam("occasion"),
+    one_of(occasion_keys.c.subject_id),
 )
 _HEAD_BY_SUBJECT = (
     _HEAD.where(_TENANT, decisions.c.decided_us.between(bindparam("since_us"), bindparam("until_us")))
@@ -47,10 +54,17 @@ _DUE = select(
 def insert_decisions(connection: Connection, rows: Sequence[DecisionRow]) -> None:
     """Append decisions; each waits for its reward from now on.
 
-    Raises sqlalchemy's IntegrityError, and appends none, where a decision id, a (campaign, request id) or a (campaign,
-    subject, occasion) is taken, or the campaign's version was never stored.
+    Their ids are in order. Raises sqlalchemy's IntegrityError, and appends none, where a decision id, a (campaign,
+    request id) or a (campaign, subject, occasion) is taken.
     """
+    ensure_months(connection, "decisions", [row.decision_id for row in rows])
     insert_rows(connection, decisions, rows)
+    asked = [(row.tenant, row.campaign_id, row.request_id, row.decision_id) for row in rows if row.request_id]
+    insert_rows(connection, request_keys, asked)
+    repeated = [
+        (row.tenant, row.campaign_id, row.occasion, row.subject_id, row.decision_id) for row in rows if row.occasion
+    ]
+    insert_rows(connection, occasion_keys, repeated)
     waiting = [(row.tenant, row.campaign_id, row.mature_us, row.decision_id) for row in rows]
     insert_rows(connection, open_decisions, waiting)
 
@@ -76,16 +90,22 @@ def decisions_by_requests(
     connection: Connection, tenant: str, campaign_id: str, request_ids: Iterable[str]
 ) -> dict[str, DecisionRow]:
     """The stored decisions of a campaign for those of the caller's request ids that have one, whole, by request id."""
-    found = select_in(connection, _BY_REQUEST, request_ids, tenant=tenant, campaign_id=campaign_id)
-    return {row.request_id: DecisionRow._make(row) for row in found}
+    found = decisions_by_ids(connection, tenant, _asked(connection, tenant, campaign_id, request_ids))
+    return {row.request_id: row for row in found.values() if row.request_id is not None}
 
 
 def heads_by_requests(
     connection: Connection, tenant: str, campaign_id: str, request_ids: Iterable[str]
 ) -> dict[str, DecisionHead]:
     """Like `decisions_by_requests`, the heads alone."""
-    found = select_in(connection, _HEAD_BY_REQUEST, request_ids, tenant=tenant, campaign_id=campaign_id)
-    return {row.request_id: DecisionHead._make(row) for row in found}
+    found = heads_by_ids(connection, tenant, _asked(connection, tenant, campaign_id, request_ids))
+    return {row.request_id: row for row in found.values() if row.request_id is not None}
+
+
+def _asked(connection: Connection, tenant: str, campaign_id: str, request_ids: Iterable[str]) -> list[str]:
+    """The ids of the decisions that answer those requests."""
+    found = select_in(connection, _BY_REQUEST, request_ids, tenant=tenant, campaign_id=campaign_id)
+    return [row.decision_id for row in found]
 
 
 def decided_subjects(
@@ -107,8 +127,7 @@ def heads_of_subjects(  # noqa: PLR0913 - whose, when, and of which campaign
 ) -> list[DecisionHead]:
     """Every decision about those subjects with `since_us <= decided_us <= until_us`, of one campaign or of all.
 
-    In the order (subject, campaign, decided_us, decision id) within each chunk of subjects; a subject's decisions are
-    together.
+    In the order (subject, campaign, decided_us, decision id).
     """
     span = {"since_us": since_us, "until_us": until_us}
     if campaign_id is None:

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import bindparam, delete, func, select
 
-from optimizer.store.bulk import CHUNK, insert_missing, insert_new, one_of, select_in
+from optimizer.store.bulk import change_rows, insert_missing, insert_new, insert_rows, one_of, run, select_in
+from optimizer.store.partitions import ensure_months
 from optimizer.store.rows import EventRow
-from optimizer.store.tables import events, parked
+from optimizer.store.tables import event_keys, events, parked
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -18,7 +19,10 @@ if TYPE_CHECKING:
     from optimizer.store.rows import DecisionRow
 
 _MINE = select(*events.columns).where(events.c.tenant == bindparam("tenant"))
-_BY_ID = _MINE.where(one_of(events.c.event_id))
+_BY_ID = _MINE.where(one_of(events.c.record_id))
+_RECORDS = select(event_keys.c.record_id).where(
+    event_keys.c.tenant == bindparam("tenant"), one_of(event_keys.c.event_id)
+)
 _BY_DECISION = _MINE.where(one_of(events.c.decision_id))
 _BY_REQUEST = _MINE.where(
     events.c.campaign_id == bindparam("campaign_id"), events.c.decision_id.is_(None), one_of(events.c.request_id)
@@ -35,19 +39,27 @@ _PARKED_BY_REQUEST = _PARKED.where(
     parked.c.campaign_id == bindparam("campaign_id"), parked.c.decision_id.is_(None), one_of(parked.c.request_id)
 )
 _ANY_PARKED = _PARKED.limit(1)
+_TAKE = delete(parked).where(parked.c.tenant == bindparam("of_tenant"), parked.c.event_id == bindparam("of_event"))
 
 
 def insert_events(connection: Connection, rows: Sequence[EventRow]) -> set[str]:
-    """Append events; the ids of those that were new.
+    """Append events (their record ids in order); the event ids of those that were new.
 
     An event whose id is there already is left as it was first reported.
     """
-    return insert_new(connection, events, rows, ("tenant", "event_id"))
+    # In the order of their ids, so that two processes that are told the same events do not wait for each other.
+    keys = sorted((row.tenant, row.event_id, row.record_id) for row in rows)
+    new = insert_new(connection, event_keys, keys, ("tenant", "event_id"))
+    fresh = [row for row in rows if row.event_id in new]
+    ensure_months(connection, "events", [row.record_id for row in fresh])
+    insert_rows(connection, events, fresh)
+    return new
 
 
 def events_by_ids(connection: Connection, tenant: str, ids: Iterable[str]) -> dict[str, EventRow]:
     """The events that exist of those ids, by id."""
-    found = select_in(connection, _BY_ID, ids, tenant=tenant)
+    records = [row.record_id for row in select_in(connection, _RECORDS, ids, tenant=tenant)]
+    found = select_in(connection, _BY_ID, records, tenant=tenant)
     return {row.event_id: EventRow._make(row) for row in found}
 
 
@@ -87,16 +99,14 @@ def take_parked(connection: Connection, tenant: str, rows: Sequence[DecisionRow]
 
     In the order (received_us, event id).
     """
-    if connection.execute(_ANY_PARKED, {"tenant": tenant}).first() is None:
+    if not run(connection, _ANY_PARKED, tenant=tenant):
         return []
     found = list(select_in(connection, _PARKED_BY_DECISION, [row.decision_id for row in rows], tenant=tenant))
     for campaign_id in dict.fromkeys(row.campaign_id for row in rows):
         requests = [row.request_id for row in rows if row.request_id is not None and row.campaign_id == campaign_id]
         found += select_in(connection, _PARKED_BY_REQUEST, requests, tenant=tenant, campaign_id=campaign_id)
     taken = [row.event_id for row in found]
-    for start in range(0, len(taken), CHUNK):
-        chunk = taken[start : start + CHUNK]
-        connection.execute(delete(parked).where(parked.c.tenant == tenant, parked.c.event_id.in_(chunk)))
+    change_rows(connection, _TAKE, [(tenant, event_id) for event_id in taken], ("of_tenant", "of_event"))
     return sorted(events_by_ids(connection, tenant, taken).values(), key=lambda row: (row.received_us, row.event_id))
 
 

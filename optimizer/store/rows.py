@@ -173,6 +173,7 @@ class EventRow(NamedTuple):
     """One event as reported; `fields` is a JSON object as text."""
 
     tenant: str
+    record_id: str
     event_id: str
     name: str
     decision_id: str | None
@@ -208,5 +209,8 @@ class SnapshotRow(NamedTuple):
     watermark_us: int
     watermark_id: str
     learned: int
+    digest: str
     body: bytes
+    resume_digest: str | None
     resume: bytes | None
+    base: bool = False

@@ -1,7 +1,7 @@
-"""The database as everything else sees it: functions of a connection, read anywhere, written in one place."""
+"""The database as everything else sees it: functions of a connection, read anywhere, written in transactions."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import nullcontext
 from types import TracebackType
@@ -9,13 +9,13 @@ from typing import Self, TypeVar
 
 from sqlalchemy import Connection
 
+from optimizer.store import transactions
 from optimizer.store.engines import open_engines
 from optimizer.store.migrate import migrate
-from optimizer.store.writer import Writer
+from optimizer.store.writer import Work, Writer
 
 T = TypeVar("T")
-
-DEFAULT_TENANT = "default"
+R = TypeVar("R")
 
 
 class Store:
@@ -27,39 +27,47 @@ class Store:
     0
     """
 
-    def __init__(self, url: str, tenant: str = DEFAULT_TENANT) -> None:
-        """Open `url` (see `open_engines`) and bring its tables up to date.
-
-        `tenant` is what callers pass on to the query functions.
-        """
+    def __init__(self, url: str) -> None:
+        """Open `url` (see `open_engines`) and bring its tables up to date. Raises Unavailable."""
         self.url = url
-        self.tenant = tenant
         self._engines = open_engines(url)
-        with self._engines.write.begin() as connection:
-            migrate(connection)
+        transactions.write(self._engines.write, migrate)
         turn = threading.Lock()
         self._reading = turn if self._engines.shared else nullcontext()
         self._writer = Writer(self._engines.write, turn)
 
     def read(self, query: Callable[[Connection], T]) -> T:
-        """Run `query` in the calling thread on one consistent snapshot of what is committed; it cannot write."""
-        self._refuse_inside_a_change()
-        with self._reading, self._engines.read.connect() as connection:
-            return query(connection)
+        """Run `query` in the calling thread on one consistent snapshot of what is committed; it cannot write.
 
-    def submit(self, change: Callable[[Connection], T]) -> Future[T]:
-        """Queue `change` for the writer; its future resolves when it is on disk.
-
-        Or with what `change` raised: then nothing of it remains. Changes run one after the other, each seeing those
-        before it; `change` must neither commit nor roll back. Raises Unavailable after `close`; the future raises it
-        where the database could not commit.
+        Raises Unavailable where the database cannot be used; so do all of these.
         """
-        return self._writer.submit(change)
+        self._refuse_inside_a_change()
+        with self._reading:
+            return transactions.read(self._engines.read, query)
 
     def write(self, change: Callable[[Connection], T]) -> T:
-        """Like `submit`, and wait."""
+        """Run `change` as one transaction; on disk when this returns, and nothing of it remains where it raises.
+
+        `change` must neither commit nor roll back, and may be run again where the transaction lost against another.
+        """
         self._refuse_inside_a_change()
-        return self._writer.submit(change).result()
+        if not self._engines.serial:
+            return transactions.write(self._engines.write, change)
+        [result] = self._writer.gather(lambda connection, _: [change(connection)], [None]).result()
+        return result
+
+    def gather(self, work: Work[T, R], items: Sequence[T]) -> Future[Sequence[R]]:
+        """Queue items for `work`, which is given those of every caller who waits in one call and one transaction.
+
+        The future resolves with the results of these items when they are on disk. What holds for `write` holds for
+        `work`; where it raises, each caller's items are tried alone.
+        """
+        return self._writer.gather(work, items)
+
+    @property
+    def waiting(self) -> int:
+        """How many callers wait for the writer, about."""
+        return self._writer.waiting
 
     def close(self) -> None:
         """Write what is queued and close every connection. A second call does nothing."""

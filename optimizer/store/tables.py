@@ -1,12 +1,18 @@
 """The tables, as SQLAlchemy Core knows them; the migrations create exactly these.
 
-Every table and every unique key begins with `tenant`. Instants are microseconds since the epoch (names end in `_us`),
-bodies are JSON text, and only `customers` maps a subject to the customer: everything else carries the random
-`subject_id`.
+Every table and every unique key begins with `tenant` (but for `api_keys`, which say whose tenant a caller is of).
+Instants are microseconds since the epoch (names end in `_us`), bodies are JSON text, and only `customers` maps a
+subject to the customer: everything else carries the random `subject_id`.
 
 Append-only logs, whose rows are never updated: `campaign_versions`, `campaign_changes`, `decisions`, `voids`,
-`touch_transitions`, `events`. Projections, which can be rebuilt from the logs: `campaigns`, `open_decisions`,
-`touches`, `parked`, `rewards`, `snapshots`, `ledger`. Facts that are replaced as they change: `customers`, `runs`.
+`touch_transitions`, `events`, `audit`. Projections, which can be rebuilt from the logs: `campaigns`, `open_decisions`,
+`touches`, `parked`, `rewards`, `snapshots`, `ledger`, and the keys of the logs: `request_keys`, `occasion_keys`,
+`event_keys`. Facts that are replaced as they change: `customers`, `suppressions`, `runs`, `leases`, `api_keys`,
+`idempotency_keys`.
+
+On PostgreSQL `decisions` and `events` are partitioned by month (`optimizer.store.partitions`): their ids are UUIDs of
+version 7, whose text begins with the time. A unique key of a partitioned table has to hold the id, hence the key tables
+beside them. Nothing refers to the logs by foreign key: retention takes whole months of them away.
 """
 
 from sqlalchemy import (
@@ -23,7 +29,6 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
-    text,
 )
 
 metadata = MetaData(
@@ -36,12 +41,16 @@ metadata = MetaData(
 )
 
 
+# Ordered byte by byte, as SQLite and Python order it: whoever locks in order of the ids has to agree on the order.
+_STRING = String().with_variant(String(collation="C"), "postgresql")
+
+
 def _key(name: str) -> Column[str]:
-    return Column(name, String, primary_key=True)
+    return Column(name, _STRING, primary_key=True)
 
 
 def _text(name: str, *, nullable: bool = False) -> Column[str]:
-    return Column(name, String, nullable=nullable)
+    return Column(name, _STRING, nullable=nullable)
 
 
 def _body(name: str) -> Column[str]:
@@ -50,10 +59,6 @@ def _body(name: str) -> Column[str]:
 
 def _us(name: str, *, nullable: bool = False) -> Column[int]:
     return Column(name, BigInteger, nullable=nullable)
-
-
-def _of_decision() -> ForeignKeyConstraint:
-    return ForeignKeyConstraint(["tenant", "decision_id"], ["decisions.tenant", "decisions.decision_id"])
 
 
 customers = Table(
@@ -161,34 +166,27 @@ decisions = Table(
     Column("candidates", LargeBinary, nullable=False),
     Column("removed", LargeBinary, nullable=False),
     Column("scores", LargeBinary, nullable=False),
-    ForeignKeyConstraint(
-        ["tenant", "campaign_id", "config_hash"],
-        ["campaign_versions.tenant", "campaign_versions.campaign_id", "campaign_versions.config_hash"],
-    ),
-    # Each decision has a request or an occasion, seldom both: its empty keys need not be kept.
-    Index(
-        "uq_decisions_request",
-        "tenant",
-        "campaign_id",
-        "request_id",
-        unique=True,
-        sqlite_where=text("request_id IS NOT NULL"),
-        postgresql_where=text("request_id IS NOT NULL"),
-    ),
-    Index(
-        "uq_decisions_occasion",
-        "tenant",
-        "campaign_id",
-        "occasion",
-        "subject_id",
-        unique=True,
-        sqlite_where=text("occasion IS NOT NULL"),
-        postgresql_where=text("occasion IS NOT NULL"),
-    ),
     Index(None, "tenant", "campaign_id", "decision_id"),
     Index(None, "tenant", "subject_id", "campaign_id", "decided_us"),
+    postgresql_partition_by="RANGE (decision_id)",
 )
 """The decision log: immutable, and everything that `verify` and the trainer read."""
+
+request_keys = Table(
+    "request_keys", metadata, _key("tenant"), _key("campaign_id"), _key("request_id"), _text("decision_id")
+)
+"""The decision that answers each caller's request."""
+
+occasion_keys = Table(
+    "occasion_keys",
+    metadata,
+    _key("tenant"),
+    _key("campaign_id"),
+    _key("occasion"),
+    _key("subject_id"),
+    _text("decision_id"),
+)
+"""The decision about each subject on each occasion."""
 
 open_decisions = Table(
     "open_decisions",
@@ -197,11 +195,10 @@ open_decisions = Table(
     _key("campaign_id"),
     Column("mature_us", BigInteger, primary_key=True, autoincrement=False),
     _key("decision_id"),
-    _of_decision(),
 )
 """The decisions that have no reward yet, in the order in which they mature (so that closing never scans the log)."""
 
-voids = Table("voids", metadata, _key("tenant"), _key("decision_id"), _text("cause"), _us("at_us"), _of_decision())
+voids = Table("voids", metadata, _key("tenant"), _key("decision_id"), _text("cause"), _us("at_us"))
 """Decisions that are not learned from, each for a cause that does not depend on the arm."""
 
 touches = Table(
@@ -221,7 +218,6 @@ touches = Table(
     _us("sent_us", nullable=True),
     _text("lease_token", nullable=True),
     _us("lease_until_us", nullable=True),
-    _of_decision(),
     Index(None, "tenant", "state", "send_us"),
     Index(None, "tenant", "state", "expires_us"),
 )
@@ -236,7 +232,6 @@ touch_transitions = Table(
     _text("state"),
     _us("at_us"),
     _text("reason", nullable=True),
-    _of_decision(),
 )
 """Every state that a touch ever had, counted from 0."""
 
@@ -244,7 +239,8 @@ events = Table(
     "events",
     metadata,
     _key("tenant"),
-    _key("event_id"),
+    _key("record_id"),
+    _text("event_id"),
     _text("name"),
     _text("decision_id", nullable=True),
     _text("campaign_id", nullable=True),
@@ -256,11 +252,16 @@ events = Table(
     Index(None, "tenant", "decision_id"),
     Index(None, "tenant", "subject_id", "occurred_us"),
     Index(None, "tenant", "campaign_id", "request_id"),
+    postgresql_partition_by="RANGE (record_id)",
 )
 """What was observed, as it was reported.
 
-An event names a decision (by id, or by campaign and request) or only a subject.
+`event_id` is the reporter's, `record_id` ours. An event names a decision (by id, or by campaign and request) or only a
+subject.
 """
+
+event_keys = Table("event_keys", metadata, _key("tenant"), _key("event_id"), _text("record_id"))
+"""Where each reported event is: the same id is the same event."""
 
 parked = Table(
     "parked",
@@ -270,7 +271,6 @@ parked = Table(
     _text("decision_id", nullable=True),
     _text("campaign_id", nullable=True),
     _text("request_id", nullable=True),
-    ForeignKeyConstraint(["tenant", "event_id"], ["events.tenant", "events.event_id"]),
     Index(None, "tenant", "decision_id"),
     Index(None, "tenant", "campaign_id", "request_id"),
 )
@@ -287,7 +287,6 @@ rewards = Table(
     Column("learn", Boolean, nullable=False),
     _body("parts"),
     _us("closed_us"),
-    _of_decision(),
     Index(None, "tenant", "campaign_id", "mature_us", "decision_id"),
 )
 """The number that each matured decision came to, and whether it is learned from."""
@@ -303,11 +302,88 @@ snapshots = Table(
     _us("watermark_us"),
     _text("watermark_id"),
     Column("learned", BigInteger, nullable=False),
+    _text("digest"),
     Column("body", LargeBinary, nullable=False),
+    _text("resume_digest", nullable=True),
     Column("resume", LargeBinary, nullable=True),
+    Column("base", Boolean, nullable=False),
     Index(None, "tenant", "campaign_id", "published_us", "snapshot_id"),
 )
-"""Published models: `body` scores, `resume` is what the trainer goes on from, the watermark says how far it learned."""
+"""Published models: `body` scores, `resume` is what the trainer goes on from, the watermark says how far it learned.
+
+The digests are SHA-256 in hex of `body` and `resume`. From a `base` a rebuild starts: it keeps its `resume`, for the
+decisions that it learned may be gone.
+"""
 
 ledger = Table("ledger", metadata, _key("tenant"), _key("subject_id"), _body("body"))
 """Each subject's touches in the form of `optimizer.history`."""
+
+leases = Table(
+    "leases",
+    metadata,
+    _key("tenant"),
+    _key("name"),
+    _text("holder"),
+    Column("token", BigInteger, nullable=False),
+    Column("beat", BigInteger, nullable=False),
+)
+"""Which worker does what: the token grows with every change of holder, the beat while the holder lives."""
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    _key("key_id"),
+    _text("tenant"),
+    _text("label"),
+    _text("digest"),
+    _body("scopes"),
+    Column("campaigns", Text, nullable=True),
+    _us("created_us"),
+    _us("expires_us", nullable=True),
+    _us("revoked_us", nullable=True),
+    Index(None, "tenant", "created_us"),
+)
+"""The callers' keys: `key_id` is the part of a key that is no secret, `digest` the keyed digest of the whole.
+
+`scopes` is a JSON array; `campaigns` is one too, or null for all.
+"""
+
+audit = Table(
+    "audit",
+    metadata,
+    _key("tenant"),
+    _key("audit_id"),
+    _us("at_us"),
+    _text("actor"),
+    _text("action"),
+    _text("object"),
+    _body("details"),
+    Index(None, "tenant", "object", "audit_id"),
+)
+"""Who changed what and when. Customers appear by keyed digest, their fields by name and keyed digest."""
+
+suppressions = Table(
+    "suppressions",
+    metadata,
+    _key("tenant"),
+    _key("channel"),
+    _key("address_digest"),
+    _text("cause"),
+    _us("at_us"),
+)
+"""Addresses that must not be reached, by keyed digest, so that they outlive the customer."""
+
+idempotency_keys = Table(
+    "idempotency_keys",
+    metadata,
+    _key("tenant"),
+    _key("caller"),
+    _key("idempotency_key"),
+    _text("request_hash"),
+    _us("created_us"),
+    Column("status", Integer, nullable=True),
+    _text("media_type", nullable=True),
+    Column("answer", LargeBinary, nullable=True),
+    Index(None, "created_us"),
+)
+"""What was answered to requests that carried an `Idempotency-Key`; `status` is null while the first one runs."""

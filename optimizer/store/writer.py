@@ -1,35 +1,42 @@
-"""One thread that writes, many changes a commit.
+"""One thread that writes, and gathers what waits: many callers' items in one call, one transaction, one commit.
 
-Making a commit durable costs a wait for the disk, whatever its size. So everything that waits in the queue goes into
-one transaction, each change in a savepoint of its own: one that fails takes back only itself. A future resolves after
-the commit, hence what it promises is on disk.
+Making a commit durable costs a wait for the disk, whatever its size, and a statement costs a way to the database and
+back, whatever the number of its rows. So the items that wait for the same work are given to it together. Every future
+resolves after the commit, hence what it promises is on disk.
 """
 
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from itertools import islice
+from typing import Any, TypeAlias, TypeVar
 
 from sqlalchemy import Connection, Engine
 
 from optimizer.errors import Unavailable
+from optimizer.store import transactions
 
 T = TypeVar("T")
+R = TypeVar("R")
 
-MAX_BATCH = 256
-"""How many changes one commit may hold, so that the first of them does not wait for long."""
+Work: TypeAlias = Callable[[Connection, Sequence[T]], Sequence[R]]
+"""Does something for many items in one transaction; a result for each, in order."""
+
+MAX_JOBS = 256
+"""How many callers' items one transaction may hold, so that the first of them does not wait for long."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    change: Callable[[Connection], Any]
+    work: Work[Any, Any]
+    items: Sequence[Any]
     future: Future[Any]
 
 
 class Writer:
-    """Runs changes one after the other on one connection, in the order in which they were submitted.
+    """Does work on one connection, what was submitted first before what was submitted later for the same work.
 
     `turn` is held while a transaction is open; a database in memory, whose readers share the connection, uses it to
     keep them out.
@@ -41,19 +48,25 @@ class Writer:
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._closed = False
         self._closing = threading.Lock()
-        self._thread = threading.Thread(target=self._work, name="store-writer", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
         self._thread.start()
 
-    def submit(self, change: Callable[[Connection], T]) -> Future[T]:
-        """Queue a change; its future resolves with what it returned once that is committed, or with what it raised.
+    @property
+    def waiting(self) -> int:
+        """How many callers wait, about."""
+        return self._jobs.qsize()
 
-        The change must not commit or roll back, and sees those queued before it. Raises Unavailable after `close`.
+    def gather(self, work: Work[T, R], items: Sequence[T]) -> Future[Sequence[R]]:
+        """Queue items for `work`; the future resolves with their results once they are committed, or with an error.
+
+        Callers who wait for the same work at the same time share one call of it. Where that raises, each caller's items
+        are tried alone: one caller's error is no other's. Raises Unavailable after `close`.
         """
-        future: Future[T] = Future()
+        future: Future[Sequence[R]] = Future()
         with self._closing:
             if self._closed:
                 raise Unavailable("the store is closed: nothing can be written any more")
-            self._jobs.put(_Job(change, future))
+            self._jobs.put(_Job(work, items, future))
         return future
 
     def is_current_thread(self) -> bool:
@@ -68,21 +81,24 @@ class Writer:
                 self._jobs.put(None)
         self._thread.join()
 
-    def _work(self) -> None:
+    def _run(self) -> None:
         more = True
         while more:
-            more, jobs = self._next_batch()
-            if jobs:
-                self._commit(jobs)
+            more, jobs = self._next()
+            together: dict[Work[Any, Any], list[_Job]] = {}
+            for job in jobs:
+                together.setdefault(job.work, []).append(job)
+            for group in together.values():
+                self._do(group)
 
-    def _next_batch(self) -> tuple[bool, list[_Job]]:
-        """Whether to go on after this batch, and everything that waits, up to `MAX_BATCH`; waits for the first."""
+    def _next(self) -> tuple[bool, list[_Job]]:
+        """Whether to go on after this, and everything that waits, up to `MAX_JOBS`; waits for the first."""
         jobs: list[_Job] = []
         job = self._jobs.get()
         while job is not None:
             if job.future.set_running_or_notify_cancel():
                 jobs.append(job)
-            if len(jobs) >= MAX_BATCH:
+            if len(jobs) >= MAX_JOBS:
                 return True, jobs
             try:
                 job = self._jobs.get_nowait()
@@ -90,30 +106,18 @@ class Writer:
                 return True, jobs
         return False, jobs
 
-    def _commit(self, jobs: list[_Job]) -> None:
+    def _do(self, jobs: Sequence[_Job]) -> None:
+        items = [item for job in jobs for item in job.items]
         try:
-            with self._turn, self._engine.begin() as connection:
-                outcomes = [_attempt(connection, job) for job in jobs]
-        except Exception as error:  # noqa: BLE001 - the thread must go on
-            # The transaction as a whole did not happen: no job of it did, whatever its own outcome was.
-            failure = Unavailable(f"the database could not commit: {error}")
-            failure.__cause__ = error
-            for job in jobs:
-                job.future.set_exception(failure)
+            with self._turn:
+                results = iter(transactions.write(self._engine, lambda c: jobs[0].work(c, items)))
+        except BaseException as error:  # noqa: BLE001 - it belongs to whoever waits, the thread goes on
+            if len(jobs) == 1 or isinstance(error, Unavailable):
+                for job in jobs:
+                    job.future.set_exception(error)
+            else:
+                for job in jobs:
+                    self._do([job])
             return
-        for outcome in outcomes:
-            outcome()
-
-
-def _attempt(connection: Connection, job: _Job) -> Callable[[], None]:
-    """Run one job in its savepoint; the answer tells its future, after the commit."""
-    connection.exec_driver_sql("SAVEPOINT job")
-    try:
-        result = job.change(connection)
-    except BaseException as error:  # noqa: BLE001 - it belongs to whoever submitted the change, the thread goes on
-        raised = error
-        connection.exec_driver_sql("ROLLBACK TO SAVEPOINT job")
-        connection.exec_driver_sql("RELEASE SAVEPOINT job")
-        return lambda: job.future.set_exception(raised)
-    connection.exec_driver_sql("RELEASE SAVEPOINT job")
-    return lambda: job.future.set_result(result)
+        for job in jobs:
+            job.future.set_result(list(islice(results, len(job.items))))

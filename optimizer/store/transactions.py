@@ -1,0 +1,81 @@
+"""Running a change as one transaction: again where the database asks for that, `Unavailable` where it cannot.
+
+A change must therefore do nothing but use its connection, so that running it twice is the same as once.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from optimizer.errors import Unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sqlalchemy import Connection, Engine
+
+T = TypeVar("T")
+
+ATTEMPTS: Final = 5
+"""How often a transaction is tried that lost against others."""
+
+_LOST: Final = {"40001", "40P01"}
+"""PostgreSQL: it could not be serialised; it was chosen to end a deadlock."""
+
+
+def read(engine: Engine, query: Callable[[Connection], T]) -> T:
+    """Run `query` on one consistent snapshot of what is committed. Raises Unavailable."""
+    return _translated(lambda: _again(lambda: _read(engine, query)))
+
+
+def write(engine: Engine, change: Callable[[Connection], T]) -> T:
+    """Run `change` and commit it; what it raises takes all of it back. Raises Unavailable."""
+    return _translated(lambda: _again(lambda: _write(engine, change)))
+
+
+def _read(engine: Engine, query: Callable[[Connection], T]) -> T:
+    with engine.connect() as connection:
+        return query(connection)
+
+
+def _write(engine: Engine, change: Callable[[Connection], T]) -> T:
+    with engine.connect() as connection:
+        with connection.begin() as transaction:
+            result = change(connection)
+            try:
+                transaction.commit()
+            except DBAPIError as error:
+                # Whether it was committed cannot be known: it must not be tried again here.
+                raise Unavailable(f"the database could not commit: {error.orig}") from error
+        return result
+
+
+def _again(attempt: Callable[[], T]) -> T:
+    for left in reversed(range(ATTEMPTS)):
+        try:
+            return attempt()
+        except DBAPIError as error:
+            if left == 0 or not _may_pass(error):
+                raise
+    raise AssertionError("the last attempt returns or raises")
+
+
+def _may_pass(error: DBAPIError) -> bool:
+    """Whether another attempt may do better.
+
+    Another process may have written the same key at the same time: then it is seen now. And where the connection was
+    lost, nothing has been committed.
+    """
+    lost = getattr(error.orig, "sqlstate", None) in _LOST
+    return lost or isinstance(error, IntegrityError) or error.connection_invalidated
+
+
+def _translated(act: Callable[[], T]) -> T:
+    try:
+        return act()
+    except (OperationalError, InterfaceError, PoolTimeout) as error:
+        cause = error.orig if isinstance(error, DBAPIError) else error
+        raise Unavailable(f"the database cannot be used: {str(cause).splitlines()[0]}") from error
