@@ -219,6 +219,10 @@ class Rig:
         """The states that a touch had, in order."""
         return [row.state for row in self.store.read(lambda c: touches.transitions_of(c, "default", decision_id))]
 
+    def reasons(self, decision_id: str) -> list[str | None]:
+        """The reasons of a touch's states, in order."""
+        return [row.reason for row in self.store.read(lambda c: touches.transitions_of(c, "default", decision_id))]
+
     def row(self, decision_id: str) -> DecisionRow:
         row = self.store.read(lambda c: decisions.decision_by_id(c, "default", decision_id))
         assert row is not None
@@ -254,6 +258,11 @@ class Rig:
             return {name: {tuple(row) for row in connection.execute(metadata.tables[name].select())} for name in names}
 
         return self.store.read(look)
+
+    @staticmethod
+    def tables() -> list[str]:
+        """The names of all tables."""
+        return list(metadata.tables)
 
     def execute(self, sql: str, *values: object) -> None:
         """Change the tables behind the engine's back."""
