@@ -59,11 +59,6 @@ def note(
     audit.insert_entries(connection, rows)
 
 
-def campaign_object(campaign_id: str) -> str:
-    """How a campaign is named in the log."""
-    return f"campaign:{campaign_id}"
-
-
 def customer_object(secret: Secret, customer_id: str) -> str:
     """How a customer is named in the log, known to whoever knows the id and has the secret."""
     return f"customer:{secret.digest('customer', customer_id)}"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 import orjson
 
 from optimizer.attributes import HISTORY_FEATURES, AttributeType
+from optimizer.audit import Action, note
 from optimizer.campaign import CampaignFile, Creative
 from optimizer.decider import Decider
 from optimizer.errors import NotFound
@@ -83,7 +84,7 @@ class Versions:
         self._compiled: dict[tuple[str, str], Version] = {}
         self._lock = Lock()
 
-    def load(self, campaign: CampaignFile) -> bool:
+    def load(self, campaign: CampaignFile, by: str) -> bool:
         """Make this version the current one; whether that changed anything. Pending decisions keep theirs."""
         runtime = self._runtime
         now_us = runtime.now_us()
@@ -96,21 +97,33 @@ class Versions:
             now_us,
         )
         change_id = runtime.ids.uuid7(now_us)
-        return runtime.store.write(lambda connection: campaigns.load_version(connection, row, change_id))
 
-    def set_state(self, campaign_id: str, change: Literal["paused", "resumed"]) -> CampaignRow:
+        def change(connection: Connection) -> bool:
+            changed = campaigns.load_version(connection, row, change_id)
+            if changed:
+                self._note(connection, by, Action.LOADED, campaign.id, campaign.config_hash)
+            return changed
+
+        return runtime.store.write(change)
+
+    def set_state(self, campaign_id: str, change: Literal["paused", "resumed"], by: str) -> CampaignRow:
         """Pause or resume a campaign. It acts with the next transaction, in every process. Raises NotFound."""
         runtime = self._runtime
         now_us = runtime.now_us()
         change_id = runtime.ids.uuid7(now_us)
-        row = runtime.store.write(
-            lambda connection: campaigns.change_state(
+
+        def act(connection: Connection) -> CampaignRow:
+            before = self.row(connection, campaign_id)
+            row = campaigns.change_state(
                 connection, runtime.tenant, campaign_id, change, at_us=now_us, change_id=change_id
             )
-        )
-        return _found(row, campaign_id)
+            if row is not None and row != before:
+                self._note(connection, by, Action(change), campaign_id, row.config_hash)
+            return _found(row, campaign_id)
 
-    def rejoin(self, campaign_id: str) -> None:
+        return runtime.store.write(act)
+
+    def rejoin(self, campaign_id: str, by: str) -> None:
         """Apply the current version's reward to every decision of the past. Raises NotFound.
 
         The decisions close anew, and a new learner starts from the log; until it has published, the old model serves.
@@ -124,9 +137,14 @@ class Versions:
             config_hash = version.campaign.config_hash
             row = CampaignChangeRow(runtime.tenant, change_id, campaign_id, "rejoined", config_hash, now_us)
             campaigns.insert_change(connection, row)
+            self._note(connection, by, Action.REJOINED, campaign_id, config_hash)
             rewards.reopen_rewards(connection, runtime.tenant, campaign_id, version.rewards.mature_us(0))
 
         runtime.store.write(change)
+
+    def _note(self, connection: Connection, by: str, action: Action, campaign_id: str, config_hash: str) -> None:
+        """Write who did that to the campaign, and to which version, into the audit log."""
+        note(connection, self._runtime, by, action, {f"campaign:{campaign_id}": {"config_hash": config_hash}})
 
     def rewards_of(self, connection: Connection, heads: Sequence[DecisionHead]) -> list[RewardSpec]:
         """The reward that holds for each decision of a campaign: its own version's, or one applied to the past."""
