@@ -5,7 +5,7 @@ Everything outside the library calls this, the simulator too.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
@@ -23,7 +23,7 @@ from optimizer.ids import IdSource
 from optimizer.recording import EventIn, Receipt, Recording
 from optimizer.reports import CampaignReport, report
 from optimizer.runs import Runs, next_occurrence
-from optimizer.runtime import Runtime
+from optimizer.runtime import DEFAULT_TENANT, Runtime
 from optimizer.secret import Secret
 from optimizer.serving import Serving
 from optimizer.store import Store, customers, decisions, rewards, runs, touches
@@ -82,6 +82,7 @@ class Engine:
         clock, ids: time and identifiers, injected so that a simulation is the same code.
         publish_every: how often the trainer learns and publishes, at most.
         secret: what keyed digests are made with; by default a random one that ends with the engine.
+        tenant: whose data it is.
     """
 
     def __init__(  # noqa: PLR0913 - what a service is made of
@@ -94,10 +95,13 @@ class Engine:
         ids: IdSource | None = None,
         publish_every: timedelta = timedelta(minutes=1),
         secret: Secret | None = None,
+        tenant: str = DEFAULT_TENANT,
     ) -> None:
-        self.runtime = Runtime(
-            store, clock or SystemClock(), ids or IdSource(), attributes, secret or Secret.ephemeral()
-        )
+        clock, ids, secret = clock or SystemClock(), ids or IdSource(), secret or Secret.ephemeral()
+        self._compose(Runtime(store, clock, ids, attributes, secret, tenant), sender, publish_every)
+
+    def _compose(self, runtime: Runtime, sender: Sender, publish_every: timedelta) -> None:
+        self.runtime = runtime
         self.versions = Versions(self.runtime)
         self.serving = Serving(self.runtime)
         self._recording = Recording(self.runtime)
@@ -106,6 +110,7 @@ class Engine:
         self.outbox = Outbox(self.runtime, self.versions, sender)
         self.closing = Closing(self.runtime, self.versions)
         self.trainer = Trainer(self.runtime, self.versions, self.serving)
+        self._sender = sender
         self._publish_every = publish_every
         self.refresh()
 
@@ -120,6 +125,12 @@ class Engine:
         except BaseException:
             store.close()
             raise
+
+    def of_tenant(self, tenant: str) -> Engine:
+        """The engine of another tenant: with data and models of its own, beside this one, and stopped together."""
+        other = Engine.__new__(Engine)
+        other._compose(replace(self.runtime, tenant=tenant), self._sender, self._publish_every)  # noqa: SLF001 - its own
+        return other
 
     # Campaigns
 
