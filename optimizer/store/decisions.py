@@ -151,6 +151,19 @@ def decision_page(
     return [DecisionRow._make(row) for row in connection.execute(query)]
 
 
+def decisions_of_subject(
+    connection: Connection, tenant: str, subject_id: str, *, after_id: str, limit: int
+) -> list[DecisionRow]:
+    """The next decisions about a subject after that id ('' to begin with), whole, in the order of their making."""
+    query = (
+        _ALL.where(decisions.c.tenant == tenant, decisions.c.subject_id == subject_id)
+        .where(decisions.c.decision_id > after_id)
+        .order_by(decisions.c.decision_id)
+        .limit(limit)
+    )
+    return [DecisionRow._make(row) for row in connection.execute(query)]
+
+
 def count_decisions(connection: Connection, tenant: str, campaign_id: str) -> int:
     """How many decisions the campaign has made."""
     query = select(func.count()).where(decisions.c.tenant == tenant, decisions.c.campaign_id == campaign_id)

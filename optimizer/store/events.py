@@ -88,6 +88,19 @@ def events_of_subjects(
     return [EventRow._make(row) for row in found]
 
 
+def events_of_subject(
+    connection: Connection, tenant: str, subject_id: str, *, after_id: str, limit: int
+) -> list[EventRow]:
+    """The next events that name a subject, whatever else they name, after that record id ('' to begin with)."""
+    query = (
+        select(*events.columns)
+        .where(events.c.tenant == tenant, events.c.subject_id == subject_id, events.c.record_id > after_id)
+        .order_by(events.c.record_id)
+        .limit(limit)
+    )
+    return [EventRow._make(row) for row in connection.execute(query)]
+
+
 def park_events(connection: Connection, rows: Sequence[EventRow]) -> None:
     """Remember stored events that name a decision which does not exist."""
     values = [(row.tenant, row.event_id, row.decision_id, row.campaign_id, row.request_id) for row in rows]

@@ -20,6 +20,11 @@ _BY_ID = _ALL.where(touches.c.tenant == bindparam("tenant"), one_of(touches.c.de
 _SEQS = select(touches.c.decision_id, touches.c.seq).where(
     touches.c.tenant == bindparam("tenant"), one_of(touches.c.decision_id)
 )
+_TRANSITIONS = (
+    select(*touch_transitions.columns)
+    .where(touch_transitions.c.tenant == bindparam("tenant"), one_of(touch_transitions.c.decision_id))
+    .order_by(touch_transitions.c.decision_id, touch_transitions.c.seq)
+)
 _CHANGE = (
     update(touches)
     .where(touches.c.tenant == bindparam("of_tenant"), touches.c.decision_id == bindparam("of_decision"))
@@ -98,6 +103,16 @@ def transitions_of(connection: Connection, tenant: str, decision_id: str) -> lis
         .order_by(touch_transitions.c.seq)
     )
     return [TransitionRow._make(row) for row in connection.execute(query)]
+
+
+def transitions_by_ids(
+    connection: Connection, tenant: str, decision_ids: Iterable[str]
+) -> dict[str, list[TransitionRow]]:
+    """What became of those touches, in order, by decision id."""
+    found: dict[str, list[TransitionRow]] = {}
+    for row in select_in(connection, _TRANSITIONS, decision_ids, tenant=tenant):
+        found.setdefault(row.decision_id, []).append(TransitionRow._make(row))
+    return found
 
 
 def due_touches(
