@@ -15,6 +15,7 @@ from optimizer.audit import SERVICE
 from optimizer.clock import Clock, SystemClock, from_us
 from optimizer.closing import SETTLE_US, Closing
 from optimizer.decisions import Decision, DecisionRequest, Decisions
+from optimizer.disclosure import Disclosure
 from optimizer.dispatch.outbox import Outbox
 from optimizer.dispatch.senders import FileSender, Sender
 from optimizer.erasure import erase
@@ -27,6 +28,7 @@ from optimizer.runtime import DEFAULT_TENANT, Runtime
 from optimizer.secret import Secret
 from optimizer.serving import Serving
 from optimizer.store import Store, customers, decisions, rewards, runs, touches
+from optimizer.store import audit as audit_log
 from optimizer.trainer import Trainer
 from optimizer.verification import Candidate, Check, Logged, Models, verify
 from optimizer.versions import Versions
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
     from optimizer.attributes import Attributes
     from optimizer.campaign import CampaignFile
     from optimizer.rewards import JoinedReward
+    from optimizer.store.audit import AuditRow
     from optimizer.store.customers import Customer
     from optimizer.store.rows import CampaignRow, CustomerRow, DecisionRow, RunRow
 
@@ -160,6 +163,13 @@ class Engine:
         """One campaign as it stands. Raises NotFound."""
         return self._read(lambda c: report(c, self.versions, self.serving, self.versions.row(c, campaign_id)))
 
+    def changes(
+        self, limit: int, *, object_: str | None = None, since_us: int | None = None, before_id: str | None = None
+    ) -> list[AuditRow]:
+        """The latest changes of campaigns, keys and customers, the latest first (see `latest_entries`)."""
+        query = partial(audit_log.latest_entries, tenant=self.runtime.tenant, limit=limit)
+        return self._read(partial(query, object_=object_, since_us=since_us, before_id=before_id))
+
     # Customers
 
     def put_customers(self, rows: Sequence[Customer], *, by: str = SERVICE) -> None:
@@ -184,6 +194,10 @@ class Engine:
         if row is None:
             raise NotFound(f"there is no customer {customer_id!r}")
         return row
+
+    def disclose(self, customer_id: str) -> Disclosure:
+        """Everything that is held about a customer. Raises NotFound."""
+        return self._read(lambda c: Disclosure.of(c, self.runtime, customer_id))
 
     def subjects(self, customer_ids: Sequence[str]) -> dict[str, str]:
         """The subject id of each known customer."""
