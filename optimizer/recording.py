@@ -179,12 +179,13 @@ class Recording:
                 if touch.state in _ENDED:
                     book = history.planned(book, touch.campaign_id)
                 book = sent(book, touch, row.occurred_us)
+                touch = touch._replace(sent_us=row.occurred_us)
             if row.name == "opened":
-                book = history.opened(book, decision_id=head.decision_id, at_us=row.occurred_us)
+                book = history.opened(book, decision_id=touch.decision_id, at_us=row.occurred_us, sent_us=touch.sent_us)
             books[head.subject_id] = book
-            for state in states:
-                changes.append(TouchChange(touch.decision_id, state, row.occurred_us, f"event {row.event_id}"))
-                known[touch.decision_id] = touch._replace(state=state)
+            reason = f"event {row.event_id}"
+            changes += [TouchChange(touch.decision_id, state, row.occurred_us, reason) for state in states]
+            known[touch.decision_id] = touch._replace(state=states[-1]) if states else touch
         touches.transition(connection, tenant, changes)
         changed = {k: history.dumps(book) for k, book in books.items() if book is not before.get(k)}
         ledgers.put_ledgers(connection, tenant, changed)

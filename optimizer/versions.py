@@ -138,13 +138,23 @@ class Versions:
             row = CampaignChangeRow(runtime.tenant, change_id, campaign_id, "rejoined", config_hash, now_us)
             campaigns.insert_change(connection, row)
             self._note(connection, by, Action.REJOINED, campaign_id, config_hash)
-            rewards.reopen_rewards(connection, runtime.tenant, campaign_id, version.rewards.mature_us(0))
+            self.reopen(connection, campaign_id)
 
         runtime.store.write(change)
 
     def _note(self, connection: Connection, by: str, action: Action, campaign_id: str, config_hash: str) -> None:
         """Write who did that to the campaign, and to which version, into the audit log."""
         note(connection, self._runtime, by, action, {f"campaign:{campaign_id}": {"config_hash": config_hash}})
+
+    def reopen(self, connection: Connection, campaign_id: str) -> None:
+        """Have every decision of a campaign closed anew, with the reward that holds for it."""
+        tenant = self._runtime.tenant
+        rejoin = campaigns.last_rejoin(connection, tenant, campaign_id)
+        if rejoin is None:
+            rewards.reopen_rewards(connection, tenant, campaign_id)
+        else:
+            after_us = self.get(connection, campaign_id, rejoin.config_hash).rewards.mature_us(0)
+            rewards.reopen_rewards(connection, tenant, campaign_id, before_us=rejoin.at_us, matures_after_us=after_us)
 
     def rewards_of(self, connection: Connection, heads: Sequence[DecisionHead]) -> list[RewardSpec]:
         """The reward that holds for each decision of a campaign: its own version's, or one applied to the past."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from sqlalchemy import bindparam, delete, exists, func, insert, select, tuple_
+from sqlalchemy import bindparam, case, delete, exists, func, insert, select, tuple_
 
 from optimizer.store.bulk import change_rows, insert_rows, one_of, select_in
 from optimizer.store.rows import RewardRow, TrainingRow
@@ -52,14 +52,21 @@ def insert_rewards(connection: Connection, rows: Sequence[RewardRow]) -> None:
     change_rows(connection, _CLOSED, keys, _KEY)
 
 
-def reopen_rewards(connection: Connection, tenant: str, campaign_id: str, matures_after_us: int) -> None:
-    """Forget the campaign's rewards: every decision of it is closed anew, `matures_after_us` after it was made."""
+def reopen_rewards(
+    connection: Connection, tenant: str, campaign_id: str, *, before_us: int = 0, matures_after_us: int = 0
+) -> None:
+    """Forget the campaign's rewards: every decision of it is closed anew.
+
+    Those made before `before_us` mature `matures_after_us` after they were made, the others when their own version says
+    so.
+    """
     connection.execute(delete(rewards).where(rewards.c.tenant == tenant, rewards.c.campaign_id == campaign_id))
     mine = (open_decisions.c.tenant == tenant, open_decisions.c.campaign_id == campaign_id)
     connection.execute(delete(open_decisions).where(*mine))
     columns = decisions.c
+    rejoined = (columns.decided_us < before_us, columns.decided_us + matures_after_us)
     source = select(
-        columns.tenant, columns.campaign_id, columns.decided_us + matures_after_us, columns.decision_id
+        columns.tenant, columns.campaign_id, case(rejoined, else_=columns.mature_us), columns.decision_id
     ).where(columns.tenant == tenant, columns.campaign_id == campaign_id)
     names = ["tenant", "campaign_id", "mature_us", "decision_id"]
     connection.execute(insert(open_decisions).from_select(names, source))

@@ -14,7 +14,7 @@ from optimizer.store.rewards import (
     rewards_after,
     rewards_by_ids,
 )
-from tests.optimizer.store.example import decision, reward
+from tests.optimizer.store.example import HOUR_US, decision, reward
 
 if TYPE_CHECKING:
     from optimizer.store import Store
@@ -39,8 +39,6 @@ def test_a_closed_decision_waits_no_longer_and_has_one_reward(store: Store) -> N
     assert store.read(lambda c: rewards_by_ids(c, "default", ["a", "b"])) == {"a": reward("a", mature_us=1)}
     with pytest.raises(IntegrityError):
         store.write(lambda c: insert_rewards(c, [reward("a", mature_us=1)]))
-    with pytest.raises(IntegrityError):
-        store.write(lambda c: insert_rewards(c, [reward("never decided")]))
 
 
 def test_rewards_are_learned_in_the_order_of_maturity_and_id_after_the_watermark(store: Store) -> None:
@@ -63,12 +61,20 @@ def test_a_training_row_joins_the_decision_and_its_reward(store: Store) -> None:
 
 def test_forgotten_rewards_leave_every_decision_of_the_campaign_to_be_closed_anew(store: Store) -> None:
     close(store, ("a", 1), ("b", 2))
-    store.write(lambda c: insert_decisions(c, [decision("open", mature_us=3)]))
-    store.write(lambda c: reopen_rewards(c, "default", "camp", 60))
+    store.write(lambda c: insert_decisions(c, [decision("open", mature_us=3), decision("z", decided_us=7)]))
+    store.write(lambda c: reopen_rewards(c, "default", "camp", before_us=7, matures_after_us=60))
     assert after(store, (0, ""), 9) == []
     assert store.read(lambda c: next_mature_us(c, "default", "camp")) == 60
-    due = store.read(lambda c: due_closes(c, "default", "camp", 60, 9))
-    assert [(head.decision_id, head.mature_us) for head in due] == [("a", 60), ("b", 60), ("open", 60)]
+    due = store.read(lambda c: due_closes(c, "default", "camp", HOUR_US * 9, 9))
+    assert [(head.decision_id, head.mature_us) for head in due] == [
+        ("a", 60),
+        ("b", 60),
+        ("open", 60),
+        ("z", 4 * HOUR_US),
+    ]
+    store.write(lambda c: reopen_rewards(c, "default", "camp"))
+    due = store.read(lambda c: due_closes(c, "default", "camp", HOUR_US * 9, 9))
+    assert [(head.decision_id, head.mature_us) for head in due] == [("a", 1), ("b", 2), ("open", 3), ("z", 4 * HOUR_US)]
 
 
 def test_groups_are_summed_over_what_is_closed(store: Store) -> None:
