@@ -13,6 +13,7 @@ from typer.core import TyperGroup
 from optimizer import operations
 from optimizer.campaign import CampaignFile
 from optimizer.config import check_files
+from optimizer.doctor import command as doctor
 from optimizer.errors import OptimizerError
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ def build_app(packages: Iterable[EntryPoint]) -> typer.Typer:
     app.command()(validate)
     app.command()(schema)
     operations.register(app)
+    doctor.register(app)
     for package in packages:
         package.load()(app)
     return app

@@ -103,6 +103,15 @@ def campaign_version(
     return CampaignVersionRow._make(row) if row else None
 
 
+def learner_key(connection: Connection, row: CampaignRow) -> str | None:
+    """What names the campaign's learner: the key of its version, and the last time that past rewards changed."""
+    version = campaign_version(connection, row.tenant, row.campaign_id, row.config_hash)
+    if version is None:
+        return None
+    rejoin = last_rejoin(connection, row.tenant, row.campaign_id)
+    return f"{version.learner_key}/{rejoin.change_id}" if rejoin else version.learner_key
+
+
 def changes_of(connection: Connection, tenant: str, campaign_id: str) -> list[CampaignChangeRow]:
     """What was done to a campaign, in order."""
     query = (

@@ -1,0 +1,85 @@
+"""How far behind the service is: what waits, since when, and how much of it.
+
+Asked again and again by whoever watches, so each answer comes from the beginning of an index, and a count goes no
+further than `MANY`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from sqlalchemy import func, select, tuple_
+
+from optimizer.store.tables import parked, rewards, snapshots, touches
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from sqlalchemy import Connection, Select
+
+MANY: Final = 100_000
+"""Where counting ends: more than this is this."""
+
+OPEN_STATES: Final = ("planned", "leased", "sending")
+"""The states in which a touch still waits to be sent."""
+
+
+class SnapshotHead(NamedTuple):
+    """A published model without its body."""
+
+    snapshot_id: str
+    learner_key: str
+    published_us: int
+    watermark_us: int
+    watermark_id: str
+
+
+def count_touches(connection: Connection, tenant: str) -> dict[str, int]:
+    """How many touches are in each of `OPEN_STATES`, up to `MANY`."""
+    mine = select(touches.c.send_us).where(touches.c.tenant == tenant)
+    return {state: _count(connection, mine.where(touches.c.state == state)) for state in OPEN_STATES}
+
+
+def due_touches(connection: Connection, tenant: str, now_us: int, paused: Collection[str]) -> tuple[int, int | None]:
+    """How many planned touches the service should have sent by now, up to `MANY`, and since when the first of them."""
+    due = (
+        select(touches.c.send_us)
+        .where(touches.c.tenant == tenant, touches.c.state == "planned", touches.c.send_us <= now_us)
+        .where(touches.c.dispatch == "service", touches.c.campaign_id.not_in(list(paused)))
+    )
+    first_us = connection.execute(due.order_by(touches.c.send_us).limit(1)).scalar()
+    return (0, None) if first_us is None else (_count(connection, due), first_us)
+
+
+def count_parked(connection: Connection, tenant: str) -> int:
+    """How many events wait for a decision, up to `MANY`."""
+    return _count(connection, select(parked.c.event_id).where(parked.c.tenant == tenant))
+
+
+def first_unlearned_us(connection: Connection, tenant: str, campaign_id: str, watermark: tuple[int, str]) -> int | None:
+    """When the first closed decision after the watermark, of those to learn, was closed; None where there is none."""
+    query = (
+        select(rewards.c.closed_us)
+        .where(rewards.c.tenant == tenant, rewards.c.campaign_id == campaign_id, rewards.c.learn)
+        .where(rewards.c.mature_us >= watermark[0])
+        .where(tuple_(rewards.c.mature_us, rewards.c.decision_id) > tuple_(*watermark))
+        .order_by(rewards.c.mature_us, rewards.c.decision_id)
+        .limit(1)
+    )
+    return connection.execute(query).scalar()
+
+
+def newest_snapshot(connection: Connection, tenant: str, campaign_id: str) -> SnapshotHead | None:
+    """The campaign's model that was published last."""
+    query = (
+        select(*(snapshots.columns[name] for name in SnapshotHead._fields))
+        .where(snapshots.c.tenant == tenant, snapshots.c.campaign_id == campaign_id)
+        .order_by(snapshots.c.published_us.desc(), snapshots.c.snapshot_id.desc())
+        .limit(1)
+    )
+    row = connection.execute(query).first()
+    return None if row is None else SnapshotHead._make(row)
+
+
+def _count(connection: Connection, query: Select[Any]) -> int:
+    return int(connection.execute(select(func.count()).select_from(query.limit(MANY).subquery())).scalar_one())
