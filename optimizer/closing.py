@@ -1,6 +1,6 @@
 """Closing: once a decision is mature, its reward is computed from the logs and stored.
 
-Any process may do it, at any time, with the same result.
+Whoever holds the campaign's lease may do it, at any time, with the same result.
 """
 
 from __future__ import annotations
@@ -16,8 +16,7 @@ from optimizer.groups import Group
 from optimizer.history import HOUR_US
 from optimizer.recording import SENT_EVENTS
 from optimizer.rewards import DecisionFacts, EventFacts, JoinedReward, join
-from optimizer.runtime import total
-from optimizer.store import campaigns, decisions, events, rewards, touches
+from optimizer.store import campaigns, decisions, events, rewards, settled, touches
 from optimizer.store.rows import DecisionHead, EventRow, RewardRow
 
 if TYPE_CHECKING:
@@ -25,11 +24,12 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
+    from optimizer.leases import Fence, Leases
     from optimizer.runtime import Runtime
     from optimizer.versions import Version, Versions
 
 SETTLE_US = 2_000_000
-"""Closing stays this far behind the clock, so that what was received before is committed."""
+"""Closing stays this far behind the clock, and behind every transaction that still writes: clocks may differ by it."""
 
 PAGE = 5_000
 _LEARNED = frozenset({Group.TREATMENT.value, Group.RANDOM_CONTROL.value})
@@ -38,29 +38,33 @@ _LEARNED = frozenset({Group.TREATMENT.value, Group.RANDOM_CONTROL.value})
 class Closing:
     """Turns mature decisions into rewards, a page a transaction."""
 
-    def __init__(self, runtime: Runtime, versions: Versions) -> None:
+    def __init__(self, runtime: Runtime, versions: Versions, leases: Leases) -> None:
         self._runtime = runtime
         self._versions = versions
+        self._leases = leases
 
     def close_due(self) -> int:
-        """Close every decision that has matured; how many."""
-        loaded = self._runtime.store.read(self._versions.all)
-        return total(self.close, (campaign.campaign_id for campaign in loaded))
-
-    def close(self, campaign_id: str) -> int:
-        """The same for one campaign."""
-        store, tenant = self._runtime.store, self._runtime.tenant
+        """Close every decision of this worker's campaigns that has matured; how many."""
+        store = self._runtime.store
+        # The clock first: what begins after that is later than what is closed.
         until_us = self._runtime.now_us() - SETTLE_US
+        until_us -= store.read(settled.oldest_write_us)
+        loaded = store.read(self._versions.all)
+        return self._leases.each([row.campaign_id for row in loaded], partial(self._close, until_us=until_us))
+
+    def _close(self, fence: Fence, until_us: int) -> int:
+        store, tenant, campaign_id = self._runtime.store, self._runtime.tenant, fence.campaign_id
         closed = 0
         while not self._runtime.stopping.is_set():
             due_us = store.read(partial(decisions.next_mature_us, tenant=tenant, campaign_id=campaign_id))
             if due_us is None or due_us > until_us:
                 break
-            closed += store.write(partial(self._close_page, campaign_id=campaign_id, until_us=until_us))
+            closed += store.write(partial(self._close_page, fence=fence, until_us=until_us))
         return closed
 
-    def _close_page(self, connection: Connection, campaign_id: str, until_us: int) -> int:
-        tenant, now_us = self._runtime.tenant, self._runtime.now_us()
+    def _close_page(self, connection: Connection, fence: Fence, until_us: int) -> int:
+        fence.check(connection)
+        tenant, campaign_id, now_us = self._runtime.tenant, fence.campaign_id, self._runtime.now_us()
         heads = decisions.due_closes(connection, tenant, campaign_id, until_us, PAGE)
         joined = self.join(connection, heads)
         left_out = decisions.void_causes(connection, tenant, [head.decision_id for head in heads])

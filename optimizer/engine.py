@@ -21,6 +21,7 @@ from optimizer.dispatch.senders import FileSender, Sender
 from optimizer.erasure import erase
 from optimizer.errors import NotFound, OptimizerError
 from optimizer.ids import IdSource
+from optimizer.leases import BEAT_S, Leases
 from optimizer.recording import EventIn, Receipt, Recording
 from optimizer.reports import CampaignReport, report
 from optimizer.runs import Runs, next_occurrence
@@ -86,6 +87,7 @@ class Engine:
         publish_every: how often the trainer learns and publishes, at most.
         secret: what keyed digests are made with; by default a random one that ends with the engine.
         tenant: whose data it is.
+        worker: the name under which it takes leases, see `Leases`.
     """
 
     def __init__(  # noqa: PLR0913 - what a service is made of
@@ -99,20 +101,22 @@ class Engine:
         publish_every: timedelta = timedelta(minutes=1),
         secret: Secret | None = None,
         tenant: str = DEFAULT_TENANT,
+        worker: str | None = None,
     ) -> None:
         clock, ids, secret = clock or SystemClock(), ids or IdSource(), secret or Secret.ephemeral()
-        self._compose(Runtime(store, clock, ids, attributes, secret, tenant), sender, publish_every)
+        self._compose(Runtime(store, clock, ids, attributes, secret, tenant), sender, publish_every, worker)
 
-    def _compose(self, runtime: Runtime, sender: Sender, publish_every: timedelta) -> None:
+    def _compose(self, runtime: Runtime, sender: Sender, publish_every: timedelta, worker: str | None) -> None:
         self.runtime = runtime
         self.versions = Versions(self.runtime)
         self.serving = Serving(self.runtime)
         self._recording = Recording(self.runtime)
         self._decisions = Decisions(self.runtime, self.versions, self.serving, self._recording.take_parked)
-        self._runs = Runs(self.runtime, self.versions, self._decisions)
+        self.leases = Leases(self.runtime, worker)
+        self._runs = Runs(self.runtime, self.versions, self._decisions, self.leases)
         self.outbox = Outbox(self.runtime, self.versions, sender)
-        self.closing = Closing(self.runtime, self.versions)
-        self.trainer = Trainer(self.runtime, self.versions, self.serving)
+        self.closing = Closing(self.runtime, self.versions, self.leases)
+        self.trainer = Trainer(self.runtime, self.versions, self.serving, self.leases)
         self._sender = sender
         self._publish_every = publish_every
         self.refresh()
@@ -132,7 +136,8 @@ class Engine:
     def of_tenant(self, tenant: str) -> Engine:
         """The engine of another tenant: with data and models of its own, beside this one, and stopped together."""
         other = Engine.__new__(Engine)
-        other._compose(replace(self.runtime, tenant=tenant), self._sender, self._publish_every)  # noqa: SLF001 - its own
+        runtime = replace(self.runtime, tenant=tenant)
+        other._compose(runtime, self._sender, self._publish_every, self.leases.worker)  # noqa: SLF001 - its own
         return other
 
     # Campaigns
@@ -309,11 +314,16 @@ class Engine:
 
     # The jobs
 
+    def refreshing(self) -> Job:
+        """What a process does that only answers: it serves what others have published."""
+        return Job("refresh", timedelta(seconds=1), self.refresh)
+
     def jobs(self) -> list[Job]:
         """What the scheduler does, in the order in which it does what is due at one instant."""
         second = timedelta(seconds=1)
         return [
-            Job("refresh", second, self.refresh),
+            self.refreshing(),
+            Job("beat", timedelta(seconds=BEAT_S), self.leases.beat),
             Job("close", second, self.closing.close_due),
             Job("train", self._publish_every, self.trainer.train_due),
             Job("start_runs", second, self._runs.start_due),
@@ -354,7 +364,8 @@ class Engine:
         self.runtime.stopping.set()
 
     def close(self) -> None:
-        """Write what is queued and close the store."""
+        """Write what is queued, leave the campaigns to the other workers and close the store."""
+        self.leases.release()
         self.runtime.store.close()
 
     def _read(self, query: Callable[[Connection], T]) -> T:

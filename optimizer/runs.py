@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from optimizer.campaign import CampaignFile, Schedule
+    from optimizer.leases import Fence, Leases
     from optimizer.runtime import Runtime
     from optimizer.versions import Version, Versions
 
@@ -80,27 +81,36 @@ def _period(schedule: Schedule) -> int:
 class Runs:
     """Starts runs and goes through their audiences, a page a transaction."""
 
-    def __init__(self, runtime: Runtime, versions: Versions, decisions_: Decisions) -> None:
+    def __init__(self, runtime: Runtime, versions: Versions, decisions_: Decisions, leases: Leases) -> None:
         self._runtime = runtime
         self._versions = versions
         self._decisions = decisions_
+        self._leases = leases
 
     def start_due(self) -> int:
-        """Start the run of every active campaign whose scheduled time has come; how many were new."""
+        """Start the run of every active campaign of this worker whose scheduled time has come; how many were new."""
         now_us = self._runtime.now_us()
-        return self._runtime.store.write(lambda connection: self._start_due(connection, now_us))
+        due = self._runtime.store.read(partial(self._due, now_us=now_us))
 
-    def _start_due(self, connection: Connection, now_us: int) -> int:
-        started = 0
+        def start(fence: Fence) -> int:
+            run = self._new(fence.campaign_id, due[fence.campaign_id], now_us)
+            return int(self._runtime.store.write(partial(runs.start_run, row=run)).run_id == run.run_id)
+
+        return self._leases.each(list(due), start)
+
+    def _due(self, connection: Connection, now_us: int) -> dict[str, str]:
+        """The occasion that has come and has no run yet, by campaign."""
+        tenant, found = self._runtime.tenant, {}
         for row in self._versions.all(connection):
             settings = self._versions.get(connection, row.campaign_id, row.config_hash).campaign.campaign
             if settings.schedule is None or row.state != "active":
                 continue
             due = latest_occurrence(settings.schedule, settings.starts_at, from_us(now_us))
-            if due is not None and (settings.ends_at is None or due < settings.ends_at):
-                run = self._new(row.campaign_id, due.isoformat(), now_us)
-                started += runs.start_run(connection, run).run_id == run.run_id
-        return started
+            if due is None or (settings.ends_at is not None and due >= settings.ends_at):
+                continue
+            if runs.run_of(connection, tenant, row.campaign_id, due.isoformat()) is None:
+                found[row.campaign_id] = due.isoformat()
+        return found
 
     def _new(self, campaign_id: str, occasion: str, now_us: int) -> RunRow:
         run_id = self._runtime.ids.uuid7(now_us)
@@ -140,10 +150,14 @@ class Runs:
         return row
 
     def advance(self) -> int:
-        """Go on with every unfinished run until all are finished; how many decisions were made."""
+        """Go on with every unfinished run of this worker's campaigns until all are finished; how many decisions."""
         tenant = self._runtime.tenant
         waiting = self._runtime.store.read(lambda connection: runs.unfinished_runs(connection, tenant))
-        return total(self._finish, waiting)
+
+        def go_on(fence: Fence) -> int:
+            return total(self._finish, [row for row in waiting if row.campaign_id == fence.campaign_id])
+
+        return self._leases.each(list(dict.fromkeys(row.campaign_id for row in waiting)), go_on)
 
     def _finish(self, row: RunRow) -> int:
         """Go through the rest of the audience; ends early where the campaign is paused or the service stops.
@@ -162,10 +176,10 @@ class Runs:
     def _page(self, connection: Connection, run_id: str) -> tuple[RunRow, int]:
         """Decide the next customers of a run: how it stands then, and how many were decided. A paused campaign's waits.
 
-        The run is read here, since others may be going through it at the same time.
+        The run is read and held here, since others may be going through it at the same time.
         """
         tenant, now_us = self._runtime.tenant, self._runtime.now_us()
-        run = runs.run_by_id(connection, tenant, run_id)
+        run = runs.hold_run(connection, tenant, run_id)
         assert run is not None  # noqa: S101 - runs are never deleted
         if run.state != "running":
             return run, 0

@@ -1,7 +1,8 @@
 """The trainer: matured decisions -> learner -> published snapshot, once each and in a fixed order.
 
 The order is (mature_us, decision id). The watermark of the last decision learned is part of the snapshot's row, so that
-both commit together: killed at any moment, the trainer goes on from the newest snapshot and comes to the same weights.
+both commit together: killed at any moment, the trainer goes on from the newest snapshot and comes to the same weights,
+as does the worker that takes the campaign over.
 """
 
 from __future__ import annotations
@@ -18,8 +19,7 @@ from optimizer.clock import from_us
 from optimizer.facts import columns_of, schedules_of
 from optimizer.learner import Learner, Lessons
 from optimizer.registry import digest_of, resume_of
-from optimizer.runtime import total
-from optimizer.store import decisions, rewards, snapshots
+from optimizer.store import decisions, notices, rewards, snapshots
 from optimizer.store.rows import SnapshotRow, TrainingRow
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from optimizer.campaign import CampaignFile
     from optimizer.features import FeatureSpace
+    from optimizer.leases import Fence, Leases
     from optimizer.runtime import Runtime
     from optimizer.serving import Serving
     from optimizer.versions import Version, Versions
@@ -40,9 +41,13 @@ _log = structlog.get_logger()
 
 @dataclass(slots=True)
 class _Course:
-    """A learner at work: its key and the watermark of the last decision it has learned."""
+    """A learner at work: its key and the watermark of the last decision it has learned.
+
+    It goes on from where it is under one lease only: after another's, the newest snapshot may be that one's.
+    """
 
     key: str
+    fence: Fence
     learner: Learner
     watermark: tuple[int, str]
     published: tuple[int, str]
@@ -51,23 +56,23 @@ class _Course:
 class Trainer:
     """Learns what has been closed and publishes. One instance a process, called by one thread at a time."""
 
-    def __init__(self, runtime: Runtime, versions: Versions, serving: Serving) -> None:
+    def __init__(self, runtime: Runtime, versions: Versions, serving: Serving, leases: Leases) -> None:
         self._runtime = runtime
         self._versions = versions
         self._serving = serving
+        self._leases = leases
         self._courses: dict[str, _Course] = {}
         self._spaces: dict[tuple[str, str], FeatureSpace] = {}
 
     def train_due(self) -> int:
-        """Learn every closed decision that was not learned yet, and publish where there was any; how many."""
+        """Learn what was closed in this worker's campaigns and not learned yet, and publish it; how many decisions."""
         loaded = self._runtime.store.read(self._versions.all)
-        return total(self.train, (campaign.campaign_id for campaign in loaded))
+        return self._leases.each([row.campaign_id for row in loaded], self._train)
 
-    def train(self, campaign_id: str) -> int:
-        """The same for one campaign."""
-        store, tenant = self._runtime.store, self._runtime.tenant
+    def _train(self, fence: Fence) -> int:
+        store, tenant, campaign_id = self._runtime.store, self._runtime.tenant, fence.campaign_id
         version, key = store.read(lambda connection: self._versions.learning(connection, campaign_id))
-        course = self._course(version, key)
+        course = self._course(version, key, fence)
         # Should it fail in the middle of a page, the next attempt goes on from what was published.
         self._courses.pop(campaign_id, None)
         learned = 0
@@ -93,11 +98,11 @@ class Trainer:
             connection, tenant, campaign_id, watermark=course.watermark, until_us=int(until_us), limit=PAGE
         )
 
-    def _course(self, version: Version, key: str) -> _Course:
+    def _course(self, version: Version, key: str, fence: Fence) -> _Course:
         """The learner in memory, else the newest published one, else a new one at the beginning of the log."""
         campaign, runtime = version.campaign, self._runtime
         course = self._courses.get(campaign.id)
-        if course is not None and course.key == key:
+        if course is not None and (course.key, course.fence) == (key, fence):
             return course
         row = runtime.store.read(
             lambda connection: snapshots.latest_snapshot(connection, runtime.tenant, campaign.id, key)
@@ -106,10 +111,10 @@ class Trainer:
         if row is not None and row.resume is not None:
             watermark = (row.watermark_us, row.watermark_id)
             try:
-                return _Course(key, Learner(space, importance, resume_of(row)), watermark, watermark)
+                return _Course(key, fence, Learner(space, importance, resume_of(row)), watermark, watermark)
             except Exception:  # noqa: BLE001 - whatever is wrong with it, the log has everything that it had learned
                 _log.exception("learner_unreadable", campaign=campaign.id, snapshot=row.snapshot_id)
-        return _Course(key, Learner(space, importance), _START, _START)
+        return _Course(key, fence, Learner(space, importance), _START, _START)
 
     def _learn(self, course: _Course, features_of: CampaignFile, config_hash: str, rows: Sequence[TrainingRow]) -> None:
         """Learn decisions that one version made, with the features of the current one."""
@@ -138,7 +143,15 @@ class Trainer:
             digest_of(resume),
             resume,
         )
-        runtime.store.write(lambda connection: snapshots.insert_snapshot(connection, row))
+
+        def change(connection: Connection) -> None:
+            course.fence.check(connection)
+            # The newest is the one published last, whatever the clocks of the workers before said.
+            last_us = snapshots.last_published_us(connection, runtime.tenant, campaign_id)
+            snapshots.insert_snapshot(connection, row._replace(published_us=max(now_us, last_us + 1)))
+            notices.notify(connection)
+
+        runtime.store.write(change)
         course.published = course.watermark
         self._serving.publish(version, row.snapshot_id, snapshot)
         _log.info("snapshot_published", campaign=campaign_id, snapshot=row.snapshot_id, learned=snapshot.events)

@@ -45,6 +45,20 @@ def forget_customer(connection: Connection, tenant: str, customer_id: str) -> No
     )
 
 
+def hold_run(connection: Connection, tenant: str, run_id: str) -> RunRow | None:
+    """Like `run_by_id`, and nobody else goes on with it until this transaction ends."""
+    query = _ALL.where(runs.c.tenant == tenant, runs.c.run_id == run_id).with_for_update()
+    row = connection.execute(query).first()
+    return RunRow._make(row) if row else None
+
+
+def run_of(connection: Connection, tenant: str, campaign_id: str, occasion: str) -> RunRow | None:
+    """The campaign's run for that occasion, where there is one."""
+    query = _ALL.where(runs.c.tenant == tenant, runs.c.campaign_id == campaign_id, runs.c.occasion == occasion)
+    row = connection.execute(query).first()
+    return RunRow._make(row) if row else None
+
+
 def run_by_id(connection: Connection, tenant: str, run_id: str) -> RunRow | None:
     """One run."""
     row = connection.execute(_ALL.where(runs.c.tenant == tenant, runs.c.run_id == run_id)).first()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy import select, update
+from sqlalchemy import func, select, update
 
 from optimizer.store.bulk import insert_rows
 from optimizer.store.rows import SnapshotRow
@@ -41,6 +41,13 @@ def latest_snapshot(
         query.order_by(snapshots.c.published_us.desc(), snapshots.c.snapshot_id.desc()).limit(1)
     ).first()
     return SnapshotRow._make(row) if row else None
+
+
+def last_published_us(connection: Connection, tenant: str, campaign_id: str) -> int:
+    """When the campaign's newest model was published; -1 where it has none."""
+    query = select(func.max(snapshots.c.published_us)).where(snapshots.c.tenant == tenant)
+    found = connection.execute(query.where(snapshots.c.campaign_id == campaign_id)).scalar()
+    return -1 if found is None else int(found)
 
 
 def snapshot_by_id(connection: Connection, tenant: str, snapshot_id: str) -> SnapshotRow | None:

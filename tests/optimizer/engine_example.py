@@ -146,7 +146,7 @@ class Rig:
             self.engine.load_campaign(each)
 
     def _engine(self) -> Engine:
-        return Engine(self.store, ATTRIBUTES, self.sender, clock=self._clock or self.clock, ids=self._ids)
+        return Engine(self.store, ATTRIBUTES, self.sender, clock=self._clock or self.clock, ids=self._ids, worker="rig")
 
     def restart(self) -> None:
         """Another process on the same database: everything that was only in memory is gone."""

@@ -143,11 +143,14 @@ def test_a_learner_that_cannot_be_read_is_learned_again_from_the_log(
     change(engine, "update snapshots set body = 'no model', resume = 'no model' where campaign_id = 'c1'")
     attributes = load_attributes(ATTRIBUTES)
     with structlog.testing.capture_logs() as logged:
-        restarted = Engine(engine.runtime.store, attributes, FileSender(tmp_path), clock=clock)
+        restarted = Engine(
+            engine.runtime.store, attributes, FileSender(tmp_path), clock=clock, worker=engine.leases.worker
+        )
         assert list(restarted.serving.faults) == ["c1"]
         restarted.refresh()
         assert restarted.trainer.train_due() == 60
-    assert [line["event"] for line in logged] == ["snapshot_unreadable", "learner_unreadable", "snapshot_published"]
+    events = [line["event"] for line in logged]
+    assert events == ["snapshot_unreadable", "leases_changed", "learner_unreadable", "snapshot_published"]
     assert restarted.serving.faults == {}
     again = newest(restarted, "c1")
     assert again is not None
