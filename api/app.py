@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from fastapi import FastAPI
 
-from api import campaigns, customers, decisions, events, health, openapi, problems
+from api import audit, campaigns, customers, decisions, events, health, openapi, problems
 
 if TYPE_CHECKING:
     from optimizer.engine import Engine
@@ -34,7 +34,7 @@ def create_app(engine: Engine) -> FastAPI:
     )
     app.state.engine = engine
     problems.install(app)
-    for room in (decisions, events, customers, campaigns, health):
+    for room in (decisions, events, customers, campaigns, audit, health):
         app.include_router(room.router)
     app.openapi = partial(openapi.document, app)  # type: ignore[method-assign]
     return app

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter
 
 from api.models import CampaignOut, CampaignState, RunIn, RunOut
-from api.requests import JsonRoute, TheEngine
+from api.requests import JsonRoute, TheCaller, TheEngine
 
 router = APIRouter(prefix="/v1/campaigns", tags=["campaigns"], route_class=JsonRoute)
 
@@ -38,12 +38,12 @@ def runs(campaign_id: str, engine: TheEngine) -> list[RunOut]:
 
 
 @router.post("/{campaign_id}/pause")
-def pause(campaign_id: str, engine: TheEngine) -> CampaignState:
+def pause(campaign_id: str, engine: TheEngine, caller: TheCaller) -> CampaignState:
     """Stop it at once: no decision sends anything and no touch that is due goes out, until it is resumed."""
-    return CampaignState.of(engine.pause(campaign_id))
+    return CampaignState.of(engine.pause(campaign_id, by=caller.by))
 
 
 @router.post("/{campaign_id}/resume")
-def resume(campaign_id: str, engine: TheEngine) -> CampaignState:
+def resume(campaign_id: str, engine: TheEngine, caller: TheCaller) -> CampaignState:
     """Let a paused campaign go on."""
-    return CampaignState.of(engine.resume(campaign_id))
+    return CampaignState.of(engine.resume(campaign_id, by=caller.by))

@@ -1,18 +1,25 @@
 """What is sent and answered over HTTP, with examples: the edge at which everything is checked."""
 
+from api.models.audit import AuditPage, AuditQuery, ChangeOut
 from api.models.base import Key
 from api.models.campaigns import Alive, CampaignOut, CampaignState, GroupOut, Ready, RunIn, RunOut
 from api.models.customers import CustomerBody, CustomerIn, CustomerLine, CustomerOut, CustomerStored
 from api.models.decisions import ArmOut, CandidateOut, DecisionIn, DecisionLine, DecisionOut, ExplanationOut, RemovedOut
+from api.models.disclosure import CustomerData, CustomerFacts, HeldDecisionOut, HeldEvent
 from api.models.events import EventLine, EventObserved, ReceiptOut
 
 __all__ = [
     "Alive",
     "ArmOut",
+    "AuditPage",
+    "AuditQuery",
     "CampaignOut",
     "CampaignState",
     "CandidateOut",
+    "ChangeOut",
     "CustomerBody",
+    "CustomerData",
+    "CustomerFacts",
     "CustomerIn",
     "CustomerLine",
     "CustomerOut",
@@ -24,6 +31,8 @@ __all__ = [
     "EventObserved",
     "ExplanationOut",
     "GroupOut",
+    "HeldDecisionOut",
+    "HeldEvent",
     "Key",
     "Ready",
     "ReceiptOut",
