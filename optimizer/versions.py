@@ -15,9 +15,11 @@ from optimizer.campaign import CampaignFile, Creative
 from optimizer.decider import Decider
 from optimizer.errors import NotFound
 from optimizer.features import FeatureSpace
+from optimizer.leases import void_fences
 from optimizer.rewards import RewardSpec
 from optimizer.rules import rule_types
 from optimizer.store import campaigns, rewards
+from optimizer.store.notices import notify
 from optimizer.store.rows import CampaignChangeRow, CampaignRow, CampaignVersionRow, DecisionHead
 
 if TYPE_CHECKING:
@@ -102,6 +104,7 @@ class Versions:
             changed = campaigns.load_version(connection, row, change_id)
             if changed:
                 self._note(connection, by, Action.LOADED, campaign.id, campaign.config_hash)
+                notify(connection)
             return changed
 
         return runtime.store.write(change)
@@ -109,16 +112,18 @@ class Versions:
     def set_state(self, campaign_id: str, change: Literal["paused", "resumed"], by: str) -> CampaignRow:
         """Pause or resume a campaign. It acts with the next transaction, in every process. Raises NotFound."""
         runtime = self._runtime
-        now_us = runtime.now_us()
-        change_id = runtime.ids.uuid7(now_us)
 
         def act(connection: Connection) -> CampaignRow:
             before = self.row(connection, campaign_id)
+            # Closing waits for what began before: the time is taken inside.
+            now_us = runtime.now_us()
+            change_id = runtime.ids.uuid7(now_us)
             row = campaigns.change_state(
                 connection, runtime.tenant, campaign_id, change, at_us=now_us, change_id=change_id
             )
             if row is not None and row != before:
                 self._note(connection, by, Action(change), campaign_id, row.config_hash)
+                notify(connection)
             return _found(row, campaign_id)
 
         return runtime.store.write(act)
@@ -129,16 +134,18 @@ class Versions:
         The decisions close anew, and a new learner starts from the log; until it has published, the old model serves.
         """
         runtime = self._runtime
-        now_us = runtime.now_us()
-        change_id = runtime.ids.uuid7(now_us)
 
         def change(connection: Connection) -> None:
+            void_fences(connection, runtime.tenant, campaign_id)
+            now_us = runtime.now_us()
+            change_id = runtime.ids.uuid7(now_us)
             version = self.current(connection, campaign_id)
             config_hash = version.campaign.config_hash
             row = CampaignChangeRow(runtime.tenant, change_id, campaign_id, "rejoined", config_hash, now_us)
             campaigns.insert_change(connection, row)
             self._note(connection, by, Action.REJOINED, campaign_id, config_hash)
             self.reopen(connection, campaign_id)
+            notify(connection)
 
         runtime.store.write(change)
 
