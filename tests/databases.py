@@ -50,6 +50,16 @@ def fresh_url(folder: Path | None = None) -> str:
     return _url(name)
 
 
+def empty_url(folder: Path) -> str:
+    """The same without any tables; of SQLite a file in this folder, which need not exist."""
+    if _kind == "sqlite":
+        return fresh_url(folder)
+    name = f"{_TEMPLATE}_{os.getpid()}_{next(_numbers)}"
+    _execute(f"CREATE DATABASE {name}")
+    _made.append(name)
+    return _url(name)
+
+
 @lru_cache(maxsize=1)
 def server() -> URL:
     """A PostgreSQL: the one that `TEST_DATABASE_URL` names, or our own until this process ends."""

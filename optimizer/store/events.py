@@ -45,12 +45,15 @@ _TAKE = delete(parked).where(parked.c.tenant == bindparam("of_tenant"), parked.c
 def insert_events(connection: Connection, rows: Sequence[EventRow]) -> set[str]:
     """Append events (their record ids in order); the event ids of those that were new.
 
-    An event whose id is there already is left as it was first reported.
+    An event whose id is there already is left as it was first reported; of several with one id the first is kept.
     """
+    first: dict[str, EventRow] = {}
+    for row in rows:
+        first.setdefault(row.event_id, row)
     # In the order of their ids, so that two processes that are told the same events do not wait for each other.
-    keys = sorted((row.tenant, row.event_id, row.record_id) for row in rows)
+    keys = sorted((row.tenant, row.event_id, row.record_id) for row in first.values())
     new = insert_new(connection, event_keys, keys, ("tenant", "event_id"))
-    fresh = [row for row in rows if row.event_id in new]
+    fresh = [row for row in first.values() if row.event_id in new]
     ensure_months(connection, "events", [row.record_id for row in fresh])
     insert_rows(connection, events, fresh)
     return new

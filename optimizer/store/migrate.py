@@ -6,11 +6,19 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection
 
+_LOCK = 7_265_647_265_616_465
+"""Any number that nothing else in the database locks by."""
+
 _SCRIPTS = Path(__file__).parent / "migrations"
 
 
 def migrate(connection: Connection) -> None:
-    """Run the migrations that the database does not have yet, inside the connection's transaction."""
+    """Run the migrations that the database does not have yet, inside the connection's transaction.
+
+    Several processes may open a database at once: one migrates, the others wait and find it done.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
     command.upgrade(configuration(connection), "head")
 
 

@@ -35,6 +35,7 @@ class Store:
         turn = threading.Lock()
         self._reading = turn if self._engines.shared else nullcontext()
         self._writer = Writer(self._engines.write, turn)
+        self._inside = threading.local()
 
     def read(self, query: Callable[[Connection], T]) -> T:
         """Run `query` in the calling thread on one consistent snapshot of what is committed; it cannot write.
@@ -52,7 +53,11 @@ class Store:
         """
         self._refuse_inside_a_change()
         if not self._engines.serial:
-            return transactions.write(self._engines.write, change)
+            self._inside.change = True
+            try:
+                return transactions.write(self._engines.write, change)
+            finally:
+                self._inside.change = False
         [result] = self._writer.gather(lambda connection, _: [change(connection)], [None]).result()
         return result
 
@@ -83,7 +88,7 @@ class Store:
         self.close()
 
     def _refuse_inside_a_change(self) -> None:
-        if self._writer.is_current_thread():
+        if self._writer.is_current_thread() or getattr(self._inside, "change", False):
             raise RuntimeError(
                 "a change must use the connection it was given: "
                 "reading or writing through the store inside it would wait for ever"

@@ -59,6 +59,7 @@ def touch(decision_id: str, **changes: Any) -> TouchRow:  # noqa: ANN401 - any c
 def event(event_id: str, **changes: Any) -> EventRow:  # noqa: ANN401 - any column
     row = EventRow(
         tenant="default",
+        record_id=f"record-{event_id}",
         event_id=event_id,
         name="clicked",
         decision_id=None,

@@ -11,7 +11,9 @@ if TYPE_CHECKING:
 
 
 def snapshot(name: str, published_us: int, learner_key: str = "key") -> SnapshotRow:
-    return SnapshotRow("default", name, "camp", learner_key, published_us, 1, "d", 5, b"body", b"resume")
+    return SnapshotRow(
+        "default", name, "camp", learner_key, published_us, 1, "d", 5, "of body", b"body", "of resume", b"resume"
+    )
 
 
 def test_the_latest_model_of_a_learner_is_found_and_alone_can_be_learned_on(store: Store) -> None:

@@ -17,10 +17,10 @@ from optimizer.errors import Unavailable
 from optimizer.store import Store
 from optimizer.store.ledgers import ledgers_by_subjects, put_ledgers
 from optimizer.store.tables import ledger
+from tests import databases
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from concurrent.futures import Future
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from sqlalchemy import Connection
@@ -30,46 +30,71 @@ class Failed(Exception):
     """What a change of these tests raises."""
 
 
-def put(key: str, *, fail: bool = False) -> Callable[[Connection], str]:
-    def change(connection: Connection) -> str:
-        put_ledgers(connection, "default", {key: "[]"})
-        if fail:
+def put(connection: Connection, keys: Sequence[str]) -> Sequence[str]:
+    """Store ledgers under these keys; one that begins with `!` raises."""
+    put_ledgers(connection, "default", dict.fromkeys(keys, "[]"))
+    for key in keys:
+        if key.startswith("!"):
             raise Failed(key)
-        return key
+    return keys
 
-    return change
+
+def put_one(key: str) -> Callable[[Connection], str]:
+    return lambda connection: put(connection, [key])[0]
+
+
+class Held:
+    """Keeps the writer busy until it is let go."""
+
+    def __init__(self, store: Store) -> None:
+        self._go, entered = threading.Event(), threading.Event()
+
+        def hold(_connection: Connection, items: Sequence[str]) -> Sequence[str]:
+            entered.set()
+            self._go.wait()
+            return items
+
+        self.future = store.gather(hold, ["held"])
+        entered.wait()
+
+    def let_go(self) -> None:
+        self._go.set()
+        self.future.result()
 
 
 def stored(store: Store) -> set[str]:
     return set(store.read(lambda connection: connection.execute(select(ledger.c.subject_id)).scalars().all()))
 
 
-@given(fails=st.lists(st.booleans(), max_size=40))
+@given(callers=st.lists(st.lists(st.sampled_from("abc!"), max_size=4), max_size=12))
 @settings(max_examples=25, deadline=None)
-def test_only_the_changes_that_fail_are_taken_back(fails: list[bool]) -> None:
+def test_every_caller_gets_the_results_of_their_own_items_and_their_own_error(callers: list[list[str]]) -> None:
     with Store("sqlite://") as store:
-        held = threading.Event()
-        store.submit(lambda _connection: held.wait())
-        futures = [store.submit(put(str(n), fail=fail)) for n, fail in enumerate(fails)]
-        held.set()
-        for n, (future, fail) in enumerate(zip(futures, fails, strict=True)):
-            if fail:
-                with pytest.raises(Failed, match=f"^{n}$"):
+        held = Held(store)
+        sent = [[f"{kind}{n}-{place}" for place, kind in enumerate(kinds)] for n, kinds in enumerate(callers)]
+        futures = [store.gather(put, keys) for keys in sent]
+        held.let_go()
+        for keys, future in zip(sent, futures, strict=True):
+            failing = [key for key in keys if key.startswith("!")]
+            if failing:
+                with pytest.raises(Failed, match=f"^{failing[0]}$"):
                     future.result()
             else:
-                assert future.result() == str(n)
-        assert stored(store) == {str(n) for n, fail in enumerate(fails) if not fail}
+                assert future.result() == keys
+        assert stored(store) == {key for keys in sent if not any(k.startswith("!") for k in keys) for key in keys}
 
 
+@pytest.mark.databases
 def test_many_threads_each_see_their_own_results_and_failures(tmp_path: Path) -> None:
-    with Store(f"sqlite:///{tmp_path / 'store.db'}") as store:
+    with Store(databases.fresh_url(tmp_path)) as store:
         wrong: list[str] = []
 
         def work(thread: int) -> None:
             for n in range(60):
-                key, fail = f"{thread}-{n}", (thread + n) % 3 == 0
+                fail = (thread + n) % 3 == 0
+                key = f"{'!' * fail}{thread}-{n}"
                 try:
-                    result = store.write(put(key, fail=fail))
+                    [result] = store.gather(put, [key]).result()
                     if fail or result != key:
                         wrong.append(key)
                 except Failed as error:
@@ -88,78 +113,100 @@ def test_many_threads_each_see_their_own_results_and_failures(tmp_path: Path) ->
         assert len(stored(store)) == 12 * 40
 
 
-def test_what_waits_together_is_committed_together(tmp_path: Path) -> None:
-    with Store(f"sqlite:///{tmp_path / 'store.db'}") as store:
-        commits: list[object] = []
-        held = threading.Event()
-        first = store.submit(lambda connection: event.listen(connection.engine, "commit", commits.append))
-        first.result()
-        commits.clear()
-        store.submit(lambda _connection: held.wait())
-        futures = [store.submit(put(str(n), fail=n == 7)) for n in range(100)]
-        held.set()
-        assert sum(future.exception() is None for future in futures) == 99
-        assert len(commits) <= 2
+def test_what_waits_together_is_one_call_and_one_commit(store: Store) -> None:
+    calls: list[int] = []
+    commits: list[object] = []
+
+    def count(connection: Connection, keys: Sequence[str]) -> Sequence[str]:
+        calls.append(len(keys))
+        return put(connection, keys)
+
+    store.write(lambda connection: event.listen(connection.engine, "commit", commits.append))
+    held = Held(store)
+    futures = [store.gather(count, [f"{n:03}"]) for n in range(100)]
+    commits.clear()
+    held.let_go()
+    assert [future.result() for future in futures] == [[f"{n:03}"] for n in range(100)]
+    assert calls == [100]
+    assert len(commits) == 2
 
 
-def test_changes_run_in_the_order_of_their_submission_and_see_the_earlier_ones(store: Store) -> None:
-    held = threading.Event()
-    store.submit(lambda _connection: held.wait())
+def test_items_come_in_the_order_in_which_they_were_queued(store: Store) -> None:
+    held = Held(store)
+    seen: list[str] = []
 
-    def put_and_count(connection: Connection, n: int) -> int:
-        put(f"{n:02}")(connection)
-        return len(_keys(connection))
+    def note(_connection: Connection, keys: Sequence[str]) -> Sequence[str]:
+        seen.extend(keys)
+        return keys
 
-    futures = [store.submit(partial(put_and_count, n=n)) for n in range(20)]
-    held.set()
-    assert [future.result() for future in futures] == list(range(1, 21))
-
-
-def _keys(connection: Connection) -> list[str]:
-    return list(connection.execute(select(ledger.c.subject_id)).scalars())
+    futures = [store.gather(note, [f"{n:02}", f"{n:02}+"]) for n in range(20)]
+    held.let_go()
+    for future in futures:
+        future.result()
+    assert seen == sorted(seen)
 
 
-def test_a_cancelled_change_does_not_run(store: Store) -> None:
-    held = threading.Event()
-    store.submit(lambda _connection: held.wait())
-    future = store.submit(put("cancelled"))
+def test_a_cancelled_caller_is_left_out(store: Store) -> None:
+    held = Held(store)
+    future = store.gather(put, ["cancelled"])
     assert future.cancel()
-    held.set()
-    store.write(put("kept"))
+    held.let_go()
+    store.write(put_one("kept"))
     assert stored(store) == {"kept"}
 
 
-def test_a_change_that_breaks_the_transaction_fails_its_batch_and_the_writer_goes_on(store: Store) -> None:
-    held = threading.Event()
-    store.submit(lambda _connection: held.wait())
-    before = store.submit(put("before"))
-    # What SQLite itself does to a transaction when, for example, the disk is full.
-    breaking = store.submit(lambda connection: connection.exec_driver_sql("ROLLBACK"))
-    held.set()
-    for future in (before, breaking):
-        with pytest.raises(Unavailable, match="could not commit"):
-            future.result()
-    store.write(put("after"))
-    assert stored(store) == {"after"}
+def test_a_commit_that_fails_fails_everybody_in_it_and_the_writer_goes_on(tmp_path: Path) -> None:
+    def last_page(connection: Connection, _items: Sequence[str]) -> Sequence[str]:
+        connection.exec_driver_sql("PRAGMA max_page_count = 1")
+        return put(connection, ["x" * 100_000])
+
+    with Store(f"sqlite:///{tmp_path / 'store.db'}") as store:
+        held = Held(store)
+        futures = [store.gather(last_page, ["one"]), store.gather(last_page, ["two"])]
+        held.let_go()
+        for future in futures:
+            with pytest.raises(Unavailable, match="disk is full"):
+                future.result()
+        store.gather(lambda c, _: [c.exec_driver_sql("PRAGMA max_page_count = 100000")], [None]).result()
+        store.write(put_one("after"))
+        assert stored(store) == {"after"}
 
 
 def test_another_process_holding_the_database_delays_a_change_and_loses_none(tmp_path: Path) -> None:
     with Store(f"sqlite:///{tmp_path / 'store.db'}") as store, Store(store.url) as other:
-        held, entered = threading.Event(), threading.Event()
-
-        def hold(_connection: Connection) -> None:
-            entered.set()
-            held.wait()
-
-        waiting: list[Future[None]] = [other.submit(hold)]
-        entered.wait()
-        delayed = store.submit(put("delayed"))
+        held = Held(other)
+        delayed = store.gather(put, ["delayed"])
         with suppress(TimeoutError):
             delayed.result(timeout=0.1)
         assert not delayed.done()
-        held.set()
-        assert delayed.result() == "delayed"
-        assert waiting[0].result() is None
+        held.let_go()
+        assert delayed.result() == ["delayed"]
+
+
+def test_transactions_that_lock_each_other_out_are_tried_again_until_both_are_done() -> None:
+    databases.use("postgresql")
+    with Store(databases.fresh_url()) as store:
+        store.write(lambda connection: put(connection, ["a", "b"]))
+        meeting = threading.Barrier(2)
+        tried: list[str] = []
+
+        def change(connection: Connection, first: str, second: str) -> None:
+            tried.append(first)
+            put(connection, [first])
+            if len(tried) <= 2:
+                meeting.wait()
+            put(connection, [second])
+
+        threads = [
+            threading.Thread(target=store.write, args=[partial(change, first=one, second=other)])
+            for one, other in ("ab", "ba")
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(tried) == 3
+    databases.use("sqlite")
 
 
 @pytest.mark.parametrize("acknowledged", [1, 40, 250])
@@ -193,4 +240,4 @@ def test_what_was_acknowledged_survives_sigkill(tmp_path: Path, acknowledged: in
     assert len(told) >= acknowledged
     with Store(url) as store:
         assert told <= stored(store)
-        store.write(put("and it can be written on"))
+        store.write(put_one("and it can be written on"))
