@@ -18,7 +18,7 @@ from optimizer.facts import ZONES, batch_of, context_of, history_of
 from optimizer.groups import GROUPS, Group, assign
 from optimizer.reasons import ALLOWED, Reason
 from optimizer.store import customers, decisions, events, ledgers, touches
-from optimizer.store.rows import CustomerRow, DecisionRow, EventRow, TouchRow
+from optimizer.store.rows import CustomerRow, DecisionRow, EventRow
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -274,26 +274,10 @@ class Decisions:
         tenant = self._runtime.tenant
         planned, bodies = [], {}
         for row, book in zip(rows, books, strict=True):
-            if row.send_us is None or row.expires_us is None or row.arm is None:
+            touch = version.touch(tenant, row)
+            if touch is None:
                 continue
-            arm = version.catalog.arms[version.catalog.index[row.arm]]
-            channel = version.catalog.channel_of[version.catalog.index[row.arm]]
-            dispatch = version.catalog.channels[channel].dispatch if channel >= 0 else "caller"
-            planned.append(
-                TouchRow(
-                    tenant,
-                    row.decision_id,
-                    row.campaign_id,
-                    row.subject_id,
-                    arm.message or "",
-                    arm.channel,
-                    dispatch,
-                    "planned",
-                    0,
-                    row.send_us,
-                    row.expires_us,
-                )
-            )
+            planned.append(touch)
             bodies[row.subject_id] = history.dumps(history.planned(book, row.campaign_id))
         if planned:
             touches.insert_touches(connection, planned, rows[0].decided_us)

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from optimizer.errors import OptimizerError, Unavailable
+from optimizer.errors import Conflict, OptimizerError, Unavailable
 from optimizer.runtime import total
 from optimizer.store import campaigns, leases
 from optimizer.store.leases import NOBODY, LeaseRow
@@ -132,6 +132,33 @@ class Leases:
         """Say that this worker lives, and share the campaigns with the others that do: a job, run every `BEAT_S`."""
         self._look(due=True)
 
+    def alone(self, wait: Callable[[float], object] = time.sleep) -> None:
+        """Make sure that no other worker lives, and forget those that are dead; `wait` is given seconds.
+
+        Raises Conflict, and changes nothing, where one lives.
+        """
+        seen = self._others_now()
+        for _ in range(LOOKS if seen else 0):
+            wait(BEAT_S)
+            for name, row in self._others_now().items():
+                if seen.get(name) != row:
+                    raise Conflict(
+                        f"a worker ({name.removeprefix(_WORKER)}) is at work on this database: stop every process that "
+                        "runs `optimizer serve` as a worker, or as everything, and try again; nothing was changed"
+                    )
+        if seen:
+            self._runtime.store.write(partial(self._sweep, rows=seen.values()))
+
+    @staticmethod
+    def _sweep(connection: Connection, rows: Iterable[LeaseRow]) -> None:
+        for row in rows:
+            leases.sweep(connection, row)
+
+    def _others_now(self) -> dict[str, LeaseRow]:
+        rows = self._runtime.store.read(partial(leases.all_leases, tenant=self._runtime.tenant))
+        mine = _WORKER + self.worker
+        return {row.name: row for row in rows if row.name.startswith(_WORKER) and row.name != mine}
+
     def release(self) -> None:
         """Leave everything to the other workers, at a clean end."""
         with self._looking:
@@ -221,8 +248,7 @@ class Leases:
         wanted: Mapping[str, LeaseRow],
         dead: Sequence[LeaseRow],
     ) -> dict[str, Fence]:
-        for row in dead:
-            leases.sweep(connection, row)
+        self._sweep(connection, dead)
         for fence in surplus:
             leases.give_back(connection, fence.tenant, _CAMPAIGN + fence.campaign_id, fence.holder, fence.token)
         tokens = {campaign_id: leases.take(connection, row, self.worker) for campaign_id, row in wanted.items()}

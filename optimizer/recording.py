@@ -32,7 +32,7 @@ SENT_EVENTS = frozenset({"sent", "shown"})
 
 _ADVANCES = {"delivered": 1, "opened": 2, "clicked": 3, "converted": 4, "bounced": 5}
 _PROGRESS = {"sent": 0, **_ADVANCES}
-_ENDED = frozenset({"expired", "cancelled"})
+ENDED = frozenset({"expired", "cancelled"})
 """Given up, so that they count no longer against the campaign's limit; a caller may have shown them all the same."""
 _PERHAPS_SENT = frozenset({"sending", "unknown"})
 """Whoever reacts to such a touch proves that it was sent."""
@@ -112,7 +112,7 @@ class Recording:
         new = events.insert_events(connection, list(rows.values()))
         fresh = [row for row in rows.values() if row.event_id in new]
         heads = self._heads(connection, fresh)
-        unknown = [row for row in fresh if _names_decision(row) and row.event_id not in heads]
+        unknown = _unknown(fresh, heads)
         events.park_events(connection, unknown)
         self._act(connection, fresh, heads)
         return self._receipts(reported, new, {row.event_id for row in unknown}, heads, now_us)
@@ -137,6 +137,10 @@ class Recording:
     def take_parked(self, connection: Connection, rows: Sequence[EventRow]) -> None:
         """Let events act whose decision has just appeared."""
         self._act(connection, rows, self._heads(connection, rows))
+
+    def unknown(self, connection: Connection, rows: Sequence[EventRow]) -> list[EventRow]:
+        """Those of the events that name a decision which does not exist."""
+        return _unknown(rows, self._heads(connection, rows))
 
     def _heads(self, connection: Connection, rows: Sequence[EventRow]) -> dict[str, DecisionHead]:
         """The decision that each event names and that exists, by event id."""
@@ -176,7 +180,7 @@ class Recording:
             book = books.get(head.subject_id, history.EMPTY)
             states = _next_states(touch, row.name)
             if "sent" in states:
-                if touch.state in _ENDED:
+                if touch.state in ENDED:
                     book = history.planned(book, touch.campaign_id)
                 book = sent(book, touch, row.occurred_us)
                 touch = touch._replace(sent_us=row.occurred_us)
@@ -224,7 +228,7 @@ def sent(book: history.Ledger, touch: TouchRow, sent_us: int) -> history.Ledger:
 def _next_states(touch: TouchRow, name: str) -> tuple[str, ...]:
     """The states to which an event moves a touch; none where it stays."""
     if name in SENT_EVENTS:
-        return ("sent",) if touch.dispatch == "caller" and touch.state in {"planned", *_ENDED} else ()
+        return ("sent",) if touch.dispatch == "caller" and touch.state in {"planned", *ENDED} else ()
     if touch.state in _PERHAPS_SENT:
         return "sent", name
     if touch.state in _PROGRESS and _ADVANCES[name] > _PROGRESS[touch.state]:
@@ -238,8 +242,9 @@ def _order(acting: tuple[EventRow, DecisionHead]) -> tuple[bool, int, str]:
     return row.name not in SENT_EVENTS, row.occurred_us, row.event_id
 
 
-def _names_decision(row: EventRow) -> bool:
-    return row.decision_id is not None or row.request_id is not None
+def _unknown(rows: Sequence[EventRow], heads: Mapping[str, DecisionHead]) -> list[EventRow]:
+    naming = (row for row in rows if row.decision_id is not None or row.request_id is not None)
+    return [row for row in naming if row.event_id not in heads]
 
 
 def _row(tenant: str, record_id: str, event: EventIn, subject_id: str | None, now_us: int) -> EventRow:

@@ -20,7 +20,7 @@ from optimizer.rewards import RewardSpec
 from optimizer.rules import rule_types
 from optimizer.store import campaigns, rewards
 from optimizer.store.notices import notify
-from optimizer.store.rows import CampaignChangeRow, CampaignRow, CampaignVersionRow, DecisionHead
+from optimizer.store.rows import CampaignChangeRow, CampaignRow, CampaignVersionRow, DecisionHead, TouchRow
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
     from optimizer.catalog import Catalog
     from optimizer.runtime import Runtime
+    from optimizer.store.rebuilding import PastDecision
+    from optimizer.store.rows import DecisionRow
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,27 @@ class Version:
         """How a message is rendered on a channel."""
         message = next(m for m in self.catalog.messages if m.id == message_id)
         return message.creatives[channel_id]
+
+    def touch(self, tenant: str, row: DecisionRow | PastDecision) -> TouchRow | None:
+        """The touch of one of its decisions, as it was planned; None where nothing was to be sent."""
+        if row.send_us is None or row.expires_us is None or row.arm is None:
+            return None
+        place = self.catalog.index[row.arm]
+        arm, channel = self.catalog.arms[place], self.catalog.channel_of[place]
+        dispatch = self.catalog.channels[channel].dispatch if channel >= 0 else "caller"
+        return TouchRow(
+            tenant,
+            row.decision_id,
+            row.campaign_id,
+            row.subject_id,
+            arm.message or "",
+            arm.channel,
+            dispatch,
+            "planned",
+            0,
+            row.send_us,
+            row.expires_us,
+        )
 
     def space_for(self, features_of: CampaignFile) -> FeatureSpace:
         """The features and crosses of another version over the arms of this one, for learning this one's decisions."""
