@@ -6,10 +6,15 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
 
 from api import audit, campaigns, customers, decisions, events, health, openapi, problems
+from api.doors import Doors, Limits
+from optimizer.tenants import Tenants
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from optimizer.engine import Engine
 
 DESCRIPTION: Final = (
@@ -18,11 +23,19 @@ DESCRIPTION: Final = (
 )
 
 
-def create_app(engine: Engine) -> FastAPI:
+def create_app(
+    engine: Engine, *, limits: Limits | None = None, origins: Sequence[str] = (), tenants: Tenants | None = None
+) -> FastAPI:
     """The application; starting and closing the engine is the caller's business.
 
     Its routes are plain functions, run in threads: the engine blocks until a decision is on disk, and many threads that
     wait together share one commit.
+
+    Args:
+        engine: of the operator's own tenant.
+        limits: what each caller may ask.
+        origins: of the web pages that a browser may let ask; none by default.
+        tenants: the engines of all tenants, where somebody else uses them too.
     """
     app = FastAPI(
         title="Campaign optimizer",
@@ -32,8 +45,17 @@ def create_app(engine: Engine) -> FastAPI:
         redoc_url=None,
         generate_unique_id_function=lambda route: route.name,
     )
-    app.state.engine = engine
+    app.state.tenants = tenants or Tenants(engine)
     problems.install(app)
+    app.add_middleware(Doors, runtime=engine.runtime, limits=limits or Limits())
+    if origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=origins,
+            allow_methods=["DELETE", "GET", "POST", "PUT"],
+            allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "X-Api-Key", "X-Request-Id"],
+            expose_headers=["Idempotent-Replayed", "Retry-After", "X-Request-Id"],
+        )
     for room in (decisions, events, customers, campaigns, audit, health):
         app.include_router(room.router)
     app.openapi = partial(openapi.document, app)  # type: ignore[method-assign]

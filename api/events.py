@@ -14,9 +14,11 @@ from starlette import status
 from starlette.exceptions import HTTPException
 
 from api import ndjson
+from api.access import MAX_JSON_BYTES, too_large
 from api.models import EventLine, EventObserved, ReceiptOut
 from api.openapi import one_or_rows, receipt_or_lines
-from api.requests import MAX_JSON_BYTES, JsonRoute, SpooledBody, TheEngine, media_type, too_large
+from api.requests import JsonRoute, SpooledBody, TheEngine, media_type
+from optimizer.errors import OptimizerError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,8 +43,8 @@ def record_events(request: Request, body: SpooledBody, engine: TheEngine) -> Res
     order, and before their decision.
     """
 
-    def act(observed: Sequence[EventObserved]) -> Sequence[Receipt]:
-        return engine.record([event.event() for event in observed])
+    def act(observed: Sequence[EventObserved]) -> Sequence[Receipt | OptimizerError]:
+        return engine.receive([event.event() for event in observed])
 
     def answer(row: int, receipt: Receipt) -> EventLine:
         return EventLine(row=row, event_id=receipt.event_id, status=receipt.status)
@@ -64,6 +66,8 @@ def record_events(request: Request, body: SpooledBody, engine: TheEngine) -> Res
     except ValidationError as error:
         raise RequestValidationError(error.errors(include_url=False)) from error
     [receipt] = act([event])
+    if isinstance(receipt, OptimizerError):
+        raise receipt
     return _answer(ReceiptOut.of(receipt).model_dump_json().encode())
 
 

@@ -8,6 +8,7 @@ from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
 from api import ndjson, problems
+from api.access import ALIVE, READY
 from api.ndjson import Rejected
 from api.problems import Problem
 
@@ -21,6 +22,21 @@ FAILURES: Final[dict[int | str, dict[str, Any]]] = {
     "default": {"model": Problem, "description": "Any other problem."},
 }
 """The answers that every route may give."""
+
+_SCHEMES: Final = {
+    "bearer": {"type": "http", "scheme": "bearer", "description": "Authorization: Bearer KEY"},
+    "header": {"type": "apiKey", "in": "header", "name": "X-Api-Key", "description": "X-Api-Key: KEY"},
+}
+_SECURITY: Final[list[dict[str, list[str]]]] = [{"bearer": []}, {"header": []}, {}]
+"""A key in either header, or none as long as none was ever made."""
+_ONCE: Final = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": False,
+    "description": "Your own id of the request: sent again within 24 hours, it is answered as the first time, with "
+    "`Idempotent-Replayed: true`; 409 while the first still runs, 422 with another body. Not for NDJSON.",
+    "schema": {"type": "string", "pattern": "^[!-~]{1,255}$"},
+}
 
 _named: Final[dict[str, type[BaseModel]]] = {Rejected.__name__: Rejected}
 
@@ -66,8 +82,12 @@ def document(app: FastAPI) -> dict[str, Any]:
         for name, schema in extra["$defs"].items():
             # FastAPI takes null out of the document, and with it out of the examples.
             schemas.setdefault(name, schema).update({key: schema[key] for key in schema if key == "examples"})
-        for operations in made["paths"].values():
-            for operation in operations.values():
+        made["components"]["securitySchemes"] = _SCHEMES
+        for path, operations in made["paths"].items():
+            for method, operation in operations.items():
+                operation["security"] = [] if path in {ALIVE, READY} else _SECURITY
+                if method == "post" and not path.endswith(":batch"):
+                    operation.setdefault("parameters", []).append(_ONCE)
                 for code, answer in operation["responses"].items():
                     if code in {"422", "default"}:
                         answer["content"] = {problems.MEDIA_TYPE: answer["content"]["application/json"]}

@@ -23,12 +23,16 @@ INTERNAL: Final = "Something went wrong in the service; its log has the details.
 
 _KINDS: Final = {
     400: ("Bad Request", "bad_request"),
+    401: ("Unauthorized", "unauthorized"),
+    403: ("Forbidden", "forbidden"),
     404: ("Not Found", "not_found"),
     405: ("Method Not Allowed", "method_not_allowed"),
+    408: ("Request Timeout", "request_timeout"),
     409: ("Conflict", "conflict"),
     413: ("Content Too Large", "content_too_large"),
     415: ("Unsupported Media Type", "unsupported_media_type"),
     422: ("Unprocessable Content", "invalid_input"),
+    429: ("Too Many Requests", "too_many_requests"),
     500: ("Internal Server Error", OptimizerError.code),
     503: ("Service Unavailable", "unavailable"),
 }
@@ -89,6 +93,11 @@ def of_error(error: OptimizerError) -> Problem:
     return problem(error.http_status, error.message, error.code)
 
 
+def retry(error: OptimizerError) -> dict[str, str]:
+    """The headers of an error's answer: when to try again, where that may help."""
+    return {"Retry-After": "1"} if error.http_status == status.HTTP_503_SERVICE_UNAVAILABLE else {}
+
+
 def internal() -> Problem:
     """The problem of an error that nobody foresaw, without its details."""
     return problem(status.HTTP_500_INTERNAL_SERVER_ERROR, INTERNAL)
@@ -124,8 +133,7 @@ def install(app: FastAPI) -> None:
     async def known(request: Request, error: OptimizerError) -> Response:
         if error.http_status == status.HTTP_500_INTERNAL_SERVER_ERROR:
             _log.error("request failed", method=request.method, path=request.url.path, error=error.message)
-        headers = {"Retry-After": "1"} if error.http_status == status.HTTP_503_SERVICE_UNAVAILABLE else None
-        return respond(of_error(error), headers)
+        return respond(of_error(error), retry(error))
 
     @app.exception_handler(RequestValidationError)
     async def malformed(request: Request, error: RequestValidationError) -> Response:

@@ -12,27 +12,23 @@ from starlette import status
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
+from optimizer.bound import BoundEngine
 from optimizer.engine import Engine
+from optimizer.keys import Caller
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine
 
     from fastapi.responses import Response
 
-MAX_JSON_BYTES: Final = 8 << 20
-MAX_BATCH_BYTES: Final = 1 << 30
+    from optimizer.tenants import Tenants
+
+MAX_ROWS: Final = 1_000_000
 _IN_MEMORY_BYTES: Final = 4 << 20
 
 
 class JsonRequest(Request):
     """A request whose JSON is read by orjson: no NaN, no lone surrogates, no integers beyond what can be stored."""
-
-    async def body(self) -> bytes:
-        """The whole body. Raises 413 beyond `MAX_JSON_BYTES`."""
-        if not hasattr(self, "_body"):
-            chunks = [chunk async for chunk in limited(self, MAX_JSON_BYTES)]
-            self._body = b"".join(chunks)
-        return self._body
 
     async def json(self) -> Any:  # noqa: ANN401 (the signature of Starlette)
         """The body as JSON values. Raises `json.JSONDecodeError`."""
@@ -52,41 +48,43 @@ class JsonRoute(APIRoute):
         return strict
 
 
-async def limited(request: Request, max_bytes: int) -> AsyncIterator[bytes]:
-    """The chunks of a body as they arrive. Raises 413 once there are more than `max_bytes`."""
-    size = 0
-    async for chunk in request.stream():
-        size += len(chunk)
-        if size > max_bytes:
-            raise HTTPException(status.HTTP_413_CONTENT_TOO_LARGE, too_large(max_bytes))
-        yield chunk
-
-
-def too_large(max_bytes: int) -> str:
-    """What to say to somebody who sends more than `max_bytes`."""
-    return f"The body is larger than {max_bytes >> 20} MiB; send it in parts, or many rows as NDJSON."
-
-
 async def _spooled(request: Request) -> AsyncIterator[SpooledTemporaryFile[bytes]]:
     # The whole body is taken before the answer begins: many clients read nothing before they have sent everything,
     # and with the answer's first megabytes unread both sides would wait for each other.
     with SpooledTemporaryFile(_IN_MEMORY_BYTES) as file:
-        async for chunk in limited(request, MAX_BATCH_BYTES):
+        rows = 0
+        async for chunk in request.stream():
+            rows += chunk.count(b"\n")
+            if rows > MAX_ROWS:
+                detail = f"The body has more than {MAX_ROWS:,} rows; send it in parts."
+                raise HTTPException(status.HTTP_413_CONTENT_TOO_LARGE, detail)
             await run_in_threadpool(file.write, chunk)
         file.seek(0)
         yield file
 
 
+async def _caller(request: Request) -> Caller:
+    caller: Caller = request.state.caller
+    return caller
+
+
 async def _engine(request: Request) -> Engine:
-    engine: Engine = request.app.state.engine
-    return engine
+    tenants: Tenants = request.app.state.tenants
+    caller: Caller = request.state.caller
+    engine = tenants.known(caller.tenant)
+    if engine is None:
+        engine = await run_in_threadpool(tenants.engine, caller.tenant)
+    return engine if caller.campaigns is None else BoundEngine(engine, caller.campaigns)
 
 
 SpooledBody = Annotated[SpooledTemporaryFile[bytes], Depends(_spooled)]
 """The body as a file at its start, in memory while small; it lives until the answer has been sent."""
 
 TheEngine = Annotated[Engine, Depends(_engine)]
-"""The engine that the application was made with."""
+"""The engine of the caller's tenant; one bound to campaigns where the caller's key is."""
+
+TheCaller = Annotated[Caller, Depends(_caller)]
+"""Who asks."""
 
 
 def media_type(request: Request) -> str:

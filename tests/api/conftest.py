@@ -39,5 +39,5 @@ def engine(clock: VirtualClock, tmp_path: Path) -> Iterator[Engine]:
 
 @pytest.fixture
 def client(engine: Engine) -> Iterator[TestClient]:
-    with TestClient(create_app(engine), raise_server_exceptions=False) as made:
+    with TestClient(create_app(engine), "http://localhost", raise_server_exceptions=False) as made:
         yield made

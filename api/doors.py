@@ -1,0 +1,306 @@
+"""The doors: what every request passes before a route sees it, and every answer on its way out.
+
+One ASGI middleware, on the path of every decision: it looks the headers up once, asks the keys that are in memory, and
+adds no task and no thread. It gives each request an id, finds its caller and refuses what the caller may not do, limits
+how often, how much and how slowly is sent, ends what takes too long, and puts the security headers on every answer.
+
+It leaves `request_id` and `caller` in the state of the request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import secrets
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+
+from api import problems
+from api.access import ALIVE, CAMPAIGNS, MAX_BATCH_BYTES, MAX_JSON_BYTES, READY, Rule, rule_of, too_large
+from api.locks import Locks
+from api.once import HEADER as IDEMPOTENCY_KEY
+from api.once import Once
+from api.rates import Rates
+from optimizer.bound import no_campaign
+from optimizer.errors import OptimizerError
+from optimizer.keys import Caller, Scope
+from optimizer.runtime import DEFAULT_TENANT
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from starlette.types import ASGIApp, Message, Receive, Send
+    from starlette.types import Scope as Request
+
+    from api.problems import Problem
+    from optimizer.runtime import Runtime
+
+NOBODY: Final = Caller(None, DEFAULT_TENANT, frozenset())
+"""Who has no key, where one is needed."""
+ANYBODY: Final = Caller(None, DEFAULT_TENANT, frozenset({Scope.ADMIN}))
+"""Whoever asks a service that never had a key; it answers on its own machine alone."""
+
+_ID: Final = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
+_LOCAL: Final = re.compile(rb"(?:https?://)?(?:localhost|127(?:\.\d{1,3}){3}|\[::1\])(?::\d{1,5})?", re.IGNORECASE)
+_BEARER: Final = b"bearer "
+_HEADERS: Final = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"cache-control", b"no-store"),
+    (b"referrer-policy", b"no-referrer"),
+)
+_NO_CONTENT: Final = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
+_DOCS_POLICY: Final = (
+    b"default-src 'none'; connect-src 'self'; img-src 'self' data: https://fastapi.tiangolo.com; "
+    b"script-src 'unsafe-inline' https://cdn.jsdelivr.net; style-src 'unsafe-inline' https://cdn.jsdelivr.net; "
+    b"frame-ancestors 'none'"
+)
+_DOCS: Final = (b"content-security-policy", _DOCS_POLICY)
+_HSTS: Final = (b"strict-transport-security", b"max-age=31536000")
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one caller may ask of one process.
+
+    Attributes:
+        rate: requests a second for each key.
+        pause_s: how long a body may pause while it is sent.
+        answer_s: how long an answer may take to begin; a run over an audience is not held to it.
+    """
+
+    rate: float = 2000.0
+    pause_s: float = 20.0
+    answer_s: float = 30.0
+
+
+class Refused(Exception):
+    """A request that goes no further, with its answer."""
+
+    def __init__(self, problem: Problem, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(problem.detail)
+        self.problem = problem
+        self.headers = headers
+
+
+class Doors:
+    """Stands before `app`; the keys are those of the store of `runtime`."""
+
+    def __init__(self, app: ASGIApp, runtime: Runtime, limits: Limits) -> None:
+        self._app = app
+        self._once = Once(app, runtime)
+        self._runtime = runtime
+        self._limits = limits
+        self._locks = Locks(runtime)
+        self._rates = Rates(limits.rate)
+
+    async def __call__(self, request: Request, receive: Receive, send: Send) -> None:
+        """Pass one request on, or answer it."""
+        if request["type"] != "http":
+            await self._app(request, receive, send)
+            return
+        headers = dict(request["headers"])
+        rule = rule_of(request["method"], request["path"])
+        visit = _Visit(request, headers, rule, self._limits, receive, send)
+        try:
+            state = request.setdefault("state", {})
+            state["request_id"] = visit.request_id.decode("ascii")
+            state["caller"] = await self._admitted(request, headers, rule)
+            visit.begin()
+            await (self._once if IDEMPOTENCY_KEY in headers and request["method"] == "POST" else self._app)(
+                request, visit.receive, visit.send
+            )
+        except Refused as refused:
+            await visit.answer(refused.problem, refused.headers)
+        except OptimizerError as error:
+            await visit.answer(problems.of_error(error), problems.retry(error))
+        except HTTPException as error:
+            await visit.answer(problems.problem(error.status_code, str(error.detail)), error.headers)
+        except ClientDisconnect:
+            return
+        except Exception:
+            await visit.answer(problems.internal(), None)
+            raise
+        finally:
+            visit.end()
+
+    async def _admitted(self, request: Request, headers: Mapping[bytes, bytes], rule: Rule) -> Caller:
+        """Who asks. Raises Refused or OptimizerError where they may not."""
+        path: str = request["path"]
+        if "\0" in path or b"%00" in request["query_string"]:
+            raise Refused(problems.problem(422, "The address of the request holds a NUL character."))
+        if path == ALIVE:
+            return NOBODY
+        ring = await self._locks.ring()
+        if not ring.locked:
+            _check_local(headers)
+            return ANYBODY
+        key = _key(headers)
+        if path == READY and key is None:
+            return NOBODY
+        caller = ring.caller(key, self._runtime) if key is not None else None
+        if caller is None:
+            raise _unknown(key)
+        _check_allowed(caller, rule, path)
+        wait_s = self._rates.wait_s(caller.key_id or "")
+        if wait_s > 0:
+            detail = f"This key may ask {self._limits.rate:g} times a second; try again a little later."
+            raise Refused(problems.problem(429, detail), {"Retry-After": str(int(wait_s) + 1)})
+        return caller
+
+
+def _key(headers: Mapping[bytes, bytes]) -> str | None:
+    sent = headers.get(b"authorization")
+    if sent is not None and sent[: len(_BEARER)].lower() == _BEARER:
+        return sent[len(_BEARER) :].strip().decode("latin-1")
+    key = headers.get(b"x-api-key")
+    return None if key is None else key.decode("latin-1")
+
+
+def _unknown(key: str | None) -> Refused:
+    if key is None:
+        detail = "This service needs a key: send it as Authorization: Bearer KEY, or as X-Api-Key: KEY."
+        return Refused(problems.problem(401, detail), {"WWW-Authenticate": "Bearer"})
+    detail = "The key is not known, or is no longer good; optimizer keys list shows which are."
+    return Refused(problems.problem(401, detail), {"WWW-Authenticate": 'Bearer error="invalid_token"'})
+
+
+def _check_allowed(caller: Caller, rule: Rule, path: str) -> None:
+    if rule.scope is not None and not caller.may(rule.scope):
+        detail = f"This needs a key with the scope {rule.scope}."
+        headers = {"WWW-Authenticate": f'Bearer error="insufficient_scope", scope="{rule.scope}"'}
+        raise Refused(problems.problem(403, detail), headers)
+    if rule.operator and caller.tenant != DEFAULT_TENANT:
+        raise Refused(problems.problem(403, "This is the operator's, whose keys are of the tenant default."))
+    if caller.campaigns is None:
+        return
+    if rule.shared:
+        detail = "This key is bound to campaigns, and this belongs to none; take a key that is not bound."
+        raise Refused(problems.problem(403, detail))
+    if path.startswith(CAMPAIGNS):
+        campaign_id = path[len(CAMPAIGNS) :].partition("/")[0]
+        if not caller.sees(campaign_id):
+            raise no_campaign(campaign_id)
+
+
+def _check_local(headers: Mapping[bytes, bytes]) -> None:
+    """Without keys nobody gets in by way of a browser on this machine that shows somebody else's page."""
+    for name in (b"host", b"origin"):
+        value = headers.get(name)
+        if value is not None and not _LOCAL.fullmatch(value):
+            detail = (
+                f"No key was made yet, so only this machine is answered, by an address of its own; {name.decode()} is "
+                "another one. Make a key: optimizer keys create --scope admin"
+            )
+            raise Refused(problems.problem(403, detail))
+
+
+class _Visit:
+    """One request on its way in, and its answer on its way out."""
+
+    __slots__ = (
+        "_deadline", "_given_up", "_late", "_left", "_limits", "_receive", "_request", "_rule", "_send", "_sent_all",
+        "_started", "request_id",
+    )  # fmt: skip
+
+    def __init__(  # noqa: PLR0913, PLR0917 - what a request comes with
+        self,
+        request: Request,
+        headers: Mapping[bytes, bytes],
+        rule: Rule,
+        limits: Limits,
+        receive: Receive,
+        send: Send,
+    ) -> None:
+        given = headers.get(b"x-request-id")
+        known = given is not None and _ID.fullmatch(given) is not None
+        self.request_id: bytes = given if known and given else secrets.token_hex(16).encode()
+        self._request = request
+        self._rule = rule
+        self._limits = limits
+        self._receive = receive
+        self._send = send
+        self._left = MAX_BATCH_BYTES if rule.rows else MAX_JSON_BYTES
+        length = headers.get(b"content-length")
+        self._sent_all = b"transfer-encoding" not in headers and length in {None, b"0"}
+        if length is not None and length.isdigit() and int(length) > self._left:
+            self._left = -1
+        self._started = False
+        self._given_up = False
+        self._deadline: asyncio.TimerHandle | None = None
+        self._late: asyncio.Task[None] | None = None
+
+    def begin(self) -> None:
+        """Let the application have it. Raises HTTPException where it says that it is too large."""
+        if self._left < 0:
+            raise HTTPException(413, self._too_large())
+        if self._sent_all:
+            self._wait_for_answer()
+
+    async def receive(self) -> Message:
+        """The next part of the request. Raises HTTPException where it is too large or too slow."""
+        if self._sent_all:
+            return await self._receive()
+        try:
+            async with asyncio.timeout(self._limits.pause_s):
+                message = await self._receive()
+        except TimeoutError:
+            detail = f"Nothing more of the body came for {self._limits.pause_s:g} seconds."
+            raise HTTPException(408, detail, {"Connection": "close"}) from None
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        self._left -= len(message.get("body", b""))
+        if self._left < 0:
+            raise HTTPException(413, self._too_large(), {"Connection": "close"})
+        if not message.get("more_body", False):
+            self._sent_all = True
+            self._wait_for_answer()
+        return message
+
+    async def send(self, message: Message) -> None:
+        """The next part of the application's answer."""
+        if self._given_up:
+            return
+        self._started = True
+        self.end()
+        await self._out(message)
+
+    async def answer(self, problem: Problem, headers: Mapping[str, str] | None) -> None:
+        """Answer with a problem, unless an answer has begun."""
+        if not self._started:
+            self._started = True
+            await problems.respond(problem, headers)(self._request, self._receive, self._out)
+
+    def end(self) -> None:
+        """Wait no longer for an answer to begin."""
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _wait_for_answer(self) -> None:
+        if self._rule.deadline and not self._started:
+            self._deadline = asyncio.get_running_loop().call_later(self._limits.answer_s, self._give_up)
+
+    def _give_up(self) -> None:
+        """Answer instead of the application, which goes on: threads and transactions cannot be stopped halfway."""
+        if self._started:
+            return
+        self._given_up = True
+        detail = "It takes too long. Send it again as it was: it is done once, and you are told what came of it."
+        answering = self.answer(problems.problem(503, detail), {"Retry-After": "1"})
+        self._late = asyncio.get_running_loop().create_task(answering)
+
+    async def _out(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message["headers"] = [*message.get("headers", ()), *self._headers()]
+        await self._send(message)
+
+    def _headers(self) -> list[tuple[bytes, bytes]]:
+        request: Any = self._request
+        found = [(b"x-request-id", self.request_id), *_HEADERS, _DOCS if request["path"] == "/docs" else _NO_CONTENT]
+        return [*found, _HSTS] if request["scheme"] == "https" else found
+
+    def _too_large(self) -> str:
+        return too_large(MAX_BATCH_BYTES if self._rule.rows else MAX_JSON_BYTES)
