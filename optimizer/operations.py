@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import getpass
+import os
 import sys
 from contextlib import closing, contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
+import orjson
 import typer
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
@@ -14,7 +18,9 @@ from rich.table import Column, Table
 from sqlalchemy.exc import DBAPIError
 
 from optimizer import logs
+from optimizer.audit import customer_object
 from optimizer.campaign import CampaignFile
+from optimizer.clock import from_us, to_us
 from optimizer.config import kind_of, load_attributes, load_campaign, load_settings
 from optimizer.customers import read_customers
 from optimizer.engine import Engine
@@ -43,6 +49,7 @@ def register(app: typer.Typer) -> None:
     app.add_typer(campaign, name="campaign")
     app.command()(run)
     app.command()(verify)
+    app.command()(audit)
 
 
 @contextmanager
@@ -61,6 +68,15 @@ def opened(config: Path) -> Iterator[tuple[Settings, Engine]]:
         raise Unavailable(f"the database {settings.database} cannot be opened: {error}") from error
     with closing(engine):
         yield settings, engine
+
+
+def operator() -> str:
+    """Who typed the command, as the audit log names them."""
+    try:
+        return f"cli:{getpass.getuser()}"
+    except (KeyError, OSError):
+        # A container may run as a user who has no name.
+        return f"cli:{os.getuid()}"
 
 
 def read_campaigns(paths: Iterable[Path], attributes: Attributes) -> list[CampaignFile]:
@@ -114,11 +130,12 @@ def load_customers(
     A row that is rejected is reported with its place and does not hold up the others; the exit code is 1 then.
     """
     loaded = rejected = 0
+    by = operator()
     with opened(config) as (_, engine), _progress() as progress:
         task = progress.add_task("", total=None)
         try:
             for chunk in read_customers(file, engine.runtime.attributes):
-                engine.put_customers(chunk.customers)
+                engine.put_customers(chunk.customers, by=by)
                 for problem in chunk.problems:
                     typer.echo(str(problem), err=True)
                 loaded += len(chunk.customers)
@@ -130,6 +147,16 @@ def load_customers(
         raise typer.Exit(1)
 
 
+@customers.command("erase")
+def erase_customer(
+    customer_id: Annotated[str, typer.Argument(help="The customer's id.", metavar="CUSTOMER")], config: Config = CONFIG
+) -> None:
+    """Erase a customer: who they are goes, what was decided stays under a subject that names nobody any more."""
+    with opened(config) as (_, engine):
+        engine.erase_customer(customer_id, by=operator())
+    typer.echo("the customer is erased")
+
+
 @campaign.command("load")
 def load_campaigns(
     files: Annotated[list[Path], typer.Argument(help="Campaign files, or folders of them.")], config: Config = CONFIG
@@ -137,7 +164,7 @@ def load_campaigns(
     """Make the versions in these files the current ones, for new decisions; nothing is loaded if anything is wrong."""
     with opened(config) as (_, engine):
         for read in read_campaigns(files, engine.runtime.attributes):
-            standing = "is current now" if engine.load_campaign(read) else "was current already"
+            standing = "is current now" if engine.load_campaign(read, by=operator()) else "was current already"
             typer.echo(f"{read.id}: version {read.config_hash[:12]} {standing}")
 
 
@@ -159,21 +186,21 @@ def list_campaigns(config: Config = CONFIG) -> None:
 def pause(campaign_id: CampaignId, config: Config = CONFIG) -> None:
     """Stop it at once: no decision sends anything and no touch that is due goes out, until it is resumed."""
     with opened(config) as (_, engine):
-        typer.echo(f"{campaign_id}: {engine.pause(campaign_id).state}")
+        typer.echo(f"{campaign_id}: {engine.pause(campaign_id, by=operator()).state}")
 
 
 @campaign.command()
 def resume(campaign_id: CampaignId, config: Config = CONFIG) -> None:
     """Let a paused campaign go on."""
     with opened(config) as (_, engine):
-        typer.echo(f"{campaign_id}: {engine.resume(campaign_id).state}")
+        typer.echo(f"{campaign_id}: {engine.resume(campaign_id, by=operator()).state}")
 
 
 @campaign.command()
 def rejoin(campaign_id: CampaignId, config: Config = CONFIG) -> None:
     """Apply the campaign's current reward to all its decisions of the past: they close, and are learned, anew."""
     with opened(config) as (_, engine):
-        engine.rejoin(campaign_id)
+        engine.rejoin(campaign_id, by=operator())
     typer.echo(f"{campaign_id}: its current reward holds for the past; the service closes and learns it anew")
 
 
@@ -214,6 +241,30 @@ def verify(
             holds = not failed
     if not holds:
         raise typer.Exit(1)
+
+
+def audit(
+    object_: Annotated[
+        str | None,
+        typer.Option("--object", help="Only this: campaign:ID, key:ID or customer:DIGEST.", show_default=False),
+    ] = None,
+    customer_id: Annotated[
+        str | None, typer.Option("--customer", help="Only this customer, by id.", show_default=False)
+    ] = None,
+    since: Annotated[
+        datetime | None,
+        typer.Option(help="Only changes made then (UTC) or later.", formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"]),
+    ] = None,
+    limit: Annotated[int, typer.Option(help="How many at most.", min=1)] = 100,
+    config: Config = CONFIG,
+) -> None:
+    """List who changed which campaign, key or customer and when, the latest first, as lines of JSON."""
+    with opened(config) as (_, engine):
+        named = customer_object(engine.runtime.secret, customer_id) if customer_id is not None else object_
+        since_us = None if since is None else to_us(since.replace(tzinfo=UTC))
+        for row in engine.changes(limit, object_=named, since_us=since_us):
+            line = {"at": from_us(row.at_us), "by": row.actor, "action": row.action, "object": row.object}
+            typer.echo(orjson.dumps(line | {"details": orjson.loads(row.details)}, option=orjson.OPT_UTC_Z).decode())
 
 
 def _show(decision_id: str, checks: Sequence[Check]) -> None:
