@@ -11,12 +11,12 @@ import structlog
 
 from optimizer.errors import NotFound
 from optimizer.propensities import Audited, audit, unreadable
-from optimizer.runtime import total
 from optimizer.store.draws import DrawRow, newest_draws
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from optimizer.leases import Fence, Leases
     from optimizer.runtime import Runtime
     from optimizer.versions import Versions
 
@@ -30,15 +30,16 @@ _log = structlog.get_logger(__name__)
 
 
 class PropensityAudit:
-    """Audits every campaign's newest draws, again and again. What it has found is in memory, since the process began.
+    """Audits each campaign's newest draws, again and again. What it has found is in memory, since it took the campaign.
 
     The first time it looks back on the newest `PAGE` draws. The rows are read in the order of their ids; one that was
     committed after a later one was read is left out, whichever arm it drew.
     """
 
-    def __init__(self, runtime: Runtime, versions: Versions) -> None:
+    def __init__(self, runtime: Runtime, versions: Versions, leases: Leases) -> None:
         self._runtime = runtime
         self._versions = versions
+        self._leases = leases
         self._after: dict[str, str] = {}
         self._pages: dict[str, deque[Audited]] = {}
         self._found: dict[str, Audited] = {}
@@ -49,12 +50,22 @@ class PropensityAudit:
         return dict(self._found)
 
     def audit_due(self) -> int:
-        """Audit what was decided since the last time; how many decisions were looked at."""
+        """Audit what was decided since the last time in this worker's campaigns; how many decisions were looked at."""
         loaded = self._runtime.store.read(self._versions.all)
-        return total(self.audit, (campaign.campaign_id for campaign in loaded))
+        mine: set[str] = set()
+
+        def act(fence: Fence) -> int:
+            mine.add(fence.campaign_id)
+            return self.audit(fence.campaign_id)
+
+        try:
+            return self._leases.each([row.campaign_id for row in loaded], act)
+        finally:
+            for left in self._found.keys() - mine:
+                del self._found[left], self._pages[left], self._after[left]
 
     def audit(self, campaign_id: str) -> int:
-        """The same for one campaign."""
+        """The same for one campaign, whoever holds it."""
         store, tenant = self._runtime.store, self._runtime.tenant
         after_id = self._after.get(campaign_id, "")
         rows = store.read(lambda c: newest_draws(c, tenant, campaign_id, after_id, PAGE))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from optimizer import audit
 from optimizer.audit import SERVICE
+from optimizer.auditing import PropensityAudit
 from optimizer.clock import Clock, SystemClock, from_us
 from optimizer.closing import SETTLE_US, Closing
 from optimizer.decisions import Decision, DecisionRequest, Decisions
@@ -117,6 +118,7 @@ class Engine:
         self.outbox = Outbox(self.runtime, self.versions, sender)
         self.closing = Closing(self.runtime, self.versions, self.leases)
         self.trainer = Trainer(self.runtime, self.versions, self.serving, self.leases)
+        self.auditing = PropensityAudit(self.runtime, self.versions, self.leases)
         self._sender = sender
         self._publish_every = publish_every
         self.refresh()
@@ -329,6 +331,7 @@ class Engine:
             Job("start_runs", second, self._runs.start_due),
             Job("advance_runs", second, self._runs.advance),
             Job("dispatch", second / 2, self.outbox.dispatch_due),
+            Job("audit", timedelta(minutes=1), self.auditing.audit_due),
         ]
 
     def next_due_us(self) -> int | None:

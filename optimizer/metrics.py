@@ -130,7 +130,8 @@ STANDING: Final = (
         ("tenant", "campaign"),
         "Of these, draws whose logged propensity is not the one recomputed from the log.",
     ),
-    Described("optimizer_leases_held", "gauge", ("tenant",), "Leases that this process holds."),
+    Described("optimizer_leases_held", "gauge", ("tenant",), "Campaigns whose work this process does."),
+    Described("optimizer_leases_free", "gauge", ("tenant",), "Campaigns whose work nobody does."),
 )
 
 NAMES: Final = (*_COUNTED, *STANDING)

@@ -15,6 +15,7 @@ from optimizer.ids import made_us
 from optimizer.store import partitions
 from optimizer.store.migrate import configuration
 from optimizer.store.tables import metadata
+from optimizer.store.tenants import tenants_with_campaigns
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -129,16 +130,10 @@ def _newest_us(connection: Connection) -> Iterator[int]:
     for name in partitions.TABLES:
         table = metadata.tables[name]
         ids = table.primary_key.columns.values()[1]
-        for tenant in tenants(connection):
+        for tenant in tenants_with_campaigns(connection):
             newest = connection.execute(select(func.max(ids)).where(table.c.tenant == tenant)).scalar()
             if newest is not None and (at_us := made_us(newest)) is not None:
                 yield at_us
-
-
-def tenants(connection: Connection) -> list[str]:
-    """Whose campaigns there are, in order."""
-    campaigns = metadata.tables["campaigns"]
-    return list(connection.execute(select(campaigns.c.tenant).distinct().order_by(campaigns.c.tenant)).scalars())
 
 
 def _setting(connection: Connection, name: str) -> str:

@@ -17,6 +17,7 @@ from optimizer.doctor.findings import Finding, failing, warning
 from optimizer.standing import look
 from optimizer.store import leases
 from optimizer.store.engines import open_engines
+from optimizer.store.tenants import tenants_with_campaigns
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -71,7 +72,7 @@ def _database(engine: Engine, settings: Settings, now: int, wait: Callable[[floa
         if connection.dialect.name == "postgresql":
             yield database.months(connection, now)
         yield service.callers(connection, now, settings.host, loopback=_loopback(settings.host))
-        tenants = database.tenants(connection)
+        tenants = tenants_with_campaigns(connection)
     for tenant in tenants:
         for finding in _service(engine, tenant, now, wait):
             yield finding if len(tenants) == 1 else finding.of(tenant)

@@ -10,6 +10,7 @@ from optimizer.errors import OptimizerError
 from optimizer.leases import BEAT_S, LOOKS
 from optimizer.registry import body_of, resume_of
 from optimizer.store import keys, snapshots
+from optimizer.store.leases import WORKER
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -18,9 +19,6 @@ if TYPE_CHECKING:
 
     from optimizer.standing import Standing
     from optimizer.store.leases import LeaseRow
-
-WORKER: Final = "worker/"
-"""What the names of workers begin with among the leases; the others are those of campaigns."""
 
 SOON_US: Final = 14 * 86_400 * 1_000_000
 """A key that ends within this time is about to."""

@@ -17,6 +17,11 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 NOBODY: Final = ""
+"""The holder of what nobody holds."""
+
+WORKER: Final = "worker/"
+CAMPAIGN: Final = "campaign/"
+"""What the name of a lease begins with: a worker's own, with its beats, or a campaign's."""
 
 _KEY: Final = ("tenant", "name")
 _NAMED = (leases.c.tenant == bindparam("of_tenant"), leases.c.name == bindparam("of_name"))
