@@ -8,6 +8,7 @@ import structlog
 import typer
 
 from api import service
+from api.doors import Limits
 from optimizer.operations import CONFIG, Config, opened, read_campaigns
 
 if TYPE_CHECKING:
@@ -36,6 +37,8 @@ def serve(
             engine,
             settings.host if host is None else host,
             settings.port if port is None else port,
+            limits=Limits(settings.rate_limit),
+            origins=settings.cors_origins,
         )
     _log.info("service_stopped")
 

@@ -10,6 +10,7 @@ Claims are one caller's, method's and path's. Requests without the header never 
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 from functools import partial
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final
@@ -20,6 +21,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from api import ndjson, problems
+from optimizer.engine import Job
 from optimizer.errors import OptimizerError
 from optimizer.store import idempotency
 from optimizer.store.idempotency import AnswerRow
@@ -100,6 +102,16 @@ class Once:
         except OptimizerError as error:
             # What was asked for is done or not, whatever becomes of this: the claim ends by itself.
             _log.warning("answer_not_kept", error=error.code)
+
+
+def forgetting(runtime: Runtime) -> Job:
+    """What removes the answers that are kept no longer."""
+
+    def run() -> int:
+        over_us = runtime.now_us() - KEPT_US
+        return runtime.store.write(partial(idempotency.forget, over_us=over_us))
+
+    return Job("forget_answers", timedelta(minutes=10), run)
 
 
 def _wrong(scope: Scope, headers: dict[bytes, bytes]) -> Problem | None:

@@ -12,13 +12,17 @@ import uvicorn
 from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 
+from api import once
 from api.app import create_app
+from api.binding import check_binding
 from optimizer.errors import Unavailable
+from optimizer.tenants import Tenants
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from types import FrameType
 
+    from api.doors import Limits
     from optimizer.engine import Engine, Job
 
 DRAIN_S: Final = 20
@@ -45,15 +49,17 @@ class _Server(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-def serve(engine: Engine, host: str, port: int) -> None:
-    """Answer at this address and do the engine's jobs until SIGTERM or SIGINT; the engine stays open.
+def serve(engine: Engine, host: str, port: int, *, limits: Limits | None = None, origins: Sequence[str] = ()) -> None:
+    """Answer at this address and do every tenant's jobs until SIGTERM or SIGINT; the engine stays open.
 
     Then no connection is accepted any more, running requests are answered, and running jobs come to the end of a page.
-    Raises Unavailable where the address cannot be taken.
+    Raises Unavailable where the address cannot be taken, and InvalidInput where it may not without keys.
     """
+    check_binding(engine.runtime, host)
     listener = _listen(host, port)
+    tenants = Tenants(engine)
     config = uvicorn.Config(
-        create_app(engine),
+        create_app(engine, limits=limits, origins=origins, tenants=tenants),
         log_config=None,
         access_log=False,
         server_header=False,
@@ -63,7 +69,7 @@ def serve(engine: Engine, host: str, port: int) -> None:
     # Uvicorn takes the signals over while it runs and raises those it got once more at the end, which must not kill us.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, server.handle_exit)
-    scheduler = make_scheduler(engine.jobs())
+    scheduler = make_scheduler([*tenants.jobs(), once.forgetting(engine.runtime)])
     scheduler.start()
     taken_host, taken_port = listener.getsockname()[:2]
     campaigns = [report.campaign_id for report in engine.campaigns()]

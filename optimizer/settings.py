@@ -7,7 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeAlias
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, Strict, StringConstraints, ValidationError
 from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict, SettingsError
 
 from optimizer.attributes import did_you_mean
@@ -27,14 +27,15 @@ def _check_database(url: str) -> str:
     return url
 
 
-def _check_port(port: object) -> object:
-    if isinstance(port, bool | float):
-        raise ValueError(f"expected a whole number, got {port!r}")  # noqa: TRY004 -- pydantic reports a ValueError
-    return port
+def _whole(number: object) -> object:
+    if isinstance(number, bool | float):
+        raise ValueError(f"expected a whole number, got {number!r}")  # noqa: TRY004 -- pydantic reports a ValueError
+    return number
 
 
 DatabaseUrl: TypeAlias = Annotated[str, AfterValidator(_check_database)]
-Port: TypeAlias = Annotated[int, BeforeValidator(_check_port), Field(ge=0, le=65_535)]
+Origin: TypeAlias = Annotated[str, Strict(), StringConstraints(pattern=r"^https?://[A-Za-z0-9.-]+(:\d{1,5})?$")]
+Port: TypeAlias = Annotated[int, BeforeValidator(_whole), Field(ge=0, le=65_535)]
 
 
 class Settings(Part):
@@ -65,6 +66,12 @@ class Settings(Part):
     host: Text = Field(default="127.0.0.1", description="The address at which the service answers.")
     port: Port = Field(
         default=8080, description="The port at which the service answers; 0 takes a free one, which the log names."
+    )
+    rate_limit: Annotated[int, BeforeValidator(_whole)] = Field(
+        default=2000, ge=1, description="How many requests a second each key may send to each process of the service."
+    )
+    cors_origins: tuple[Origin, ...] = Field(
+        default=(), description="The origins of web pages that may ask from a browser; none is the safe choice."
     )
     publish_every: Span = Field(
         default=timedelta(seconds=60), description="Time between two looks of the trainer for new rewards."

@@ -31,8 +31,11 @@ def test_an_environment_variable_stands_over_the_file(file: Path, monkeypatch: p
     monkeypatch.setenv("OPTIMIZER_PUBLISH_EVERY", "5m")
     monkeypatch.setenv("OPTIMIZER_CAMPAIGNS", "[]")
     monkeypatch.setenv("OPTIMIZER_PORT", "0")
+    monkeypatch.setenv("OPTIMIZER_RATE_LIMIT", "7")
+    monkeypatch.setenv("OPTIMIZER_CORS_ORIGINS", '["https://console.example"]')
     settings = load_settings(file)
     assert (settings.publish_every, settings.campaigns, settings.port) == (timedelta(minutes=5), (), 0)
+    assert (settings.rate_limit, settings.cors_origins) == (7, ("https://console.example",))
     assert settings.attributes_file == ATTRIBUTES
 
 
@@ -45,6 +48,8 @@ def test_an_environment_variable_stands_over_the_file(file: Path, monkeypatch: p
             "environment variable OPTIMIZER_PROT: there is no such setting; did you mean OPTIMIZER_PORT?",
         ),
         ("OPTIMIZER_PORT", "http", "environment variable OPTIMIZER_PORT: .*integer"),
+        ("OPTIMIZER_RATE_LIMIT", "0", "environment variable OPTIMIZER_RATE_LIMIT: .*greater than or equal to 1"),
+        ("OPTIMIZER_CORS_ORIGINS", '["*"]', "environment variable OPTIMIZER_CORS_ORIGINS: .*pattern"),
         ("OPTIMIZER_CAMPAIGNS", "a.yaml", "environment variable: .*campaigns.*JSON"),
         ("OPTIMIZER_DATABASE", "mysql://", "environment variable OPTIMIZER_DATABASE: .*allowed: sqlite:///PATH"),
     ],
