@@ -13,6 +13,7 @@ weights, and Vowpal Wabbit would use these.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 
 TILE = 64
 _ROWS_LIMIT = 200_000
+_SCHEDULES_LIMIT = 16
+"""How many schedules a scorer keeps arrays for: those of some zones and days at a time."""
+
 Floats32: TypeAlias = NDArray[np.float32]
 Variants: TypeAlias = tuple[tuple[str, int] | None, ...]
 Rows: TypeAlias = tuple[Floats32, NDArray[np.intp]]
@@ -58,7 +62,7 @@ class Scorer:
             for term, known in zip(space.terms, snapshot.vocabulary or ((),) * len(space.terms), strict=True)
             if snapshot.pairs or not term.pooled
         ]
-        self._compiled: dict[Variants, Compiled] = {}
+        self._compiled: OrderedDict[Variants, Compiled] = OrderedDict()
         self._lock = Lock()
 
     def compiled(self, variants: Variants) -> Compiled:
@@ -67,7 +71,15 @@ class Scorer:
             if variants not in self._compiled:
                 arms = _ArmSide(self._space, self._slot_of, variants)
                 self._compiled[variants] = Compiled(self.snapshot, self._space, self._terms, arms, self._channel_of)
+                if len(self._compiled) > _SCHEDULES_LIMIT:
+                    self._compiled.popitem(last=False)
+            self._compiled.move_to_end(variants)
             return self._compiled[variants]
+
+    def recent(self) -> list[Variants]:
+        """The schedules that were used last."""
+        with self._lock:
+            return list(self._compiled)
 
     def scores(self, encoded: Encoded, variants: Variants) -> Floats32:
         """(n, K) float32 scores of all arms, higher is better, for customers whose slots have these variants."""

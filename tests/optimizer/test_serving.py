@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
-from tests.optimizer.engine_example import FEATURES, Rig, campaign
+from optimizer import scorer
+from optimizer.store.customers import Customer
+from tests.optimizer.engine_example import FEATURES, SLOTS, Rig, campaign
+
+pytestmark = pytest.mark.databases
 
 
 def taught(rig: Rig) -> str:
@@ -77,3 +83,35 @@ def test_what_another_process_publishes_is_served_after_a_refresh() -> None:
         idle.refresh()
         assert rig.ask("c000").snapshot_id == newest
         assert idle.campaign("camp").learned == busy.campaign("camp").learned == 12
+
+
+@pytest.mark.parametrize("who", ["its own trainer", "another process"])
+def test_a_new_snapshot_is_compiled_for_what_is_in_use_before_it_is_served(
+    monkeypatch: pytest.MonkeyPatch, who: str
+) -> None:
+    """So that no decision waits for that: here in two zones, whose slots fall on different days."""
+    made: list[object] = []
+
+    class Noting(scorer.Compiled):
+        def __init__(self, *parts: Any) -> None:  # noqa: ANN401 - as it is
+            made.append(self)
+            super().__init__(*parts)
+
+    monkeypatch.setattr(scorer, "Compiled", Noting)
+    slots = campaign(catalog={**campaign().model_dump(by_alias=True)["catalog"], "timing": SLOTS})
+    with Rig(slots) as rig:
+        rig.engine.put_customers(
+            [Customer("west", timezone="Pacific/Honolulu"), Customer("east", timezone="Asia/Tokyo")]
+        )
+        taught(rig)
+        first = [rig.ask(each).snapshot_id for each in ("west", "east")]
+        serving = rig.engine
+        rig.pass_by(days=14 - 9)  # with what it takes to learn, two weeks: the weekdays are the same
+        if who == "another process":
+            rig.restart()
+        newest = taught(rig)
+        rig.engine = serving
+        serving.refresh()
+        compiled = len(made)
+        assert [rig.ask(each).snapshot_id for each in ("west", "east")] == [newest] * 2 != first
+        assert len(made) == compiled
