@@ -53,6 +53,18 @@ class _Course:
     published: tuple[int, str]
 
 
+@dataclass(frozen=True, slots=True)
+class Relearned:
+    """What the log came to when a campaign was learned again from its beginning, or from the oldest base.
+
+    `same` says whether the newest snapshot was that to the byte; None where there was none.
+    """
+
+    campaign_id: str
+    learned: int
+    same: bool | None
+
+
 class Trainer:
     """Learns what has been closed and publishes. One instance a process, called by one thread at a time."""
 
@@ -70,23 +82,63 @@ class Trainer:
         return self._leases.each([row.campaign_id for row in loaded], self._train)
 
     def _train(self, fence: Fence) -> int:
-        store, tenant, campaign_id = self._runtime.store, self._runtime.tenant, fence.campaign_id
+        store, campaign_id = self._runtime.store, fence.campaign_id
         version, key = store.read(lambda connection: self._versions.learning(connection, campaign_id))
         course = self._course(version, key, fence)
         # Should it fail in the middle of a page, the next attempt goes on from what was published.
         self._courses.pop(campaign_id, None)
-        learned = 0
-        while not self._runtime.stopping.is_set():
-            rows = store.read(lambda connection: self._next(connection, tenant, campaign_id, course))
-            if not rows:
-                break
-            for config_hash, group in groupby(rows, key=lambda row: row.config_hash):
-                self._learn(course, version.campaign, config_hash, list(group))
-            course.watermark = (rows[-1].mature_us, rows[-1].decision_id)
-            learned += len(rows)
+        learned = self._learn_on(course, version)
         if course.watermark != course.published:
             self._publish(course, version)
         self._courses[campaign_id] = course
+        return learned
+
+    def relearn(self) -> list[Relearned]:
+        """Learn this worker's campaigns again from the log, and publish what differs from the newest snapshot."""
+        loaded = self._runtime.store.read(self._versions.all)
+        found: list[Relearned] = []
+
+        def act(fence: Fence) -> int:
+            found.append(self._relearn(fence))
+            return 1
+
+        self._leases.each([row.campaign_id for row in loaded], act)
+        return found
+
+    def _relearn(self, fence: Fence) -> Relearned:
+        store, tenant, campaign_id = self._runtime.store, self._runtime.tenant, fence.campaign_id
+        version, key = store.read(lambda connection: self._versions.learning(connection, campaign_id))
+        newest = store.read(lambda connection: snapshots.latest_snapshot(connection, tenant, campaign_id, key))
+        base = store.read(lambda connection: snapshots.oldest_base(connection, tenant, campaign_id, key))
+        self._courses.pop(campaign_id, None)
+        course = self._resumed(version, key, fence, base)
+        learned, same = 0, None
+        if newest is not None:
+            upto = (newest.watermark_us, newest.watermark_id)
+            learned = self._learn_on(course, version, upto)
+            same = course.watermark == upto and _is_stored(course.learner, newest)
+            if same:
+                course.published = upto
+        learned += self._learn_on(course, version)
+        if course.watermark != _START and (same is False or course.watermark != course.published):
+            self._publish(course, version)
+        self._courses[campaign_id] = course
+        return Relearned(campaign_id, learned, same)
+
+    def _learn_on(self, course: _Course, version: Version, upto: tuple[int, str] | None = None) -> int:
+        """Learn what is closed and not learned yet, to that place in the order if one is given; how many."""
+        store, tenant, campaign = self._runtime.store, self._runtime.tenant, version.campaign
+        learned = 0
+        while not self._runtime.stopping.is_set():
+            rows = store.read(lambda connection: self._next(connection, tenant, campaign.id, course))
+            if upto is not None:
+                rows = [row for row in rows if (row.mature_us, row.decision_id) <= upto]
+            if not rows:
+                break
+            for config_hash, group in groupby(rows, key=lambda row: row.config_hash):
+                self._learn(course, campaign, config_hash, list(group))
+            course.watermark = (rows[-1].mature_us, rows[-1].decision_id)
+            learned += len(rows)
         return learned
 
     @staticmethod
@@ -104,17 +156,26 @@ class Trainer:
         course = self._courses.get(campaign.id)
         if course is not None and (course.key, course.fence) == (key, fence):
             return course
-        row = runtime.store.read(
-            lambda connection: snapshots.latest_snapshot(connection, runtime.tenant, campaign.id, key)
+        newest, base = runtime.store.read(
+            lambda connection: [
+                find(connection, runtime.tenant, campaign.id, key)
+                for find in (snapshots.latest_snapshot, snapshots.oldest_base)
+            ]
         )
-        space, importance = version.decider.space, campaign.policy.importance
-        if row is not None and row.resume is not None:
-            watermark = (row.watermark_us, row.watermark_id)
-            try:
-                return _Course(key, fence, Learner(space, importance, resume_of(row)), watermark, watermark)
-            except Exception:  # noqa: BLE001 - whatever is wrong with it, the log has everything that it had learned
-                _log.exception("learner_unreadable", campaign=campaign.id, snapshot=row.snapshot_id)
-        return _Course(key, fence, Learner(space, importance), _START, _START)
+        try:
+            return self._resumed(version, key, fence, newest)
+        except Exception:  # noqa: BLE001 - whatever is wrong with it, the log has everything that it had learned
+            _log.exception("learner_unreadable", campaign=campaign.id, snapshot=newest.snapshot_id if newest else None)
+            return self._resumed(version, key, fence, base)
+
+    @staticmethod
+    def _resumed(version: Version, key: str, fence: Fence, row: SnapshotRow | None) -> _Course:
+        """A learner that goes on from a snapshot that keeps what it needs for that, else from the beginning."""
+        space, importance = version.decider.space, version.campaign.policy.importance
+        if row is None or row.resume is None:
+            return _Course(key, fence, Learner(space, importance), _START, _START)
+        watermark = (row.watermark_us, row.watermark_id)
+        return _Course(key, fence, Learner(space, importance, resume_of(row)), watermark, watermark)
 
     def _learn(self, course: _Course, features_of: CampaignFile, config_hash: str, rows: Sequence[TrainingRow]) -> None:
         """Learn decisions that one version made, with the features of the current one."""
@@ -155,6 +216,11 @@ class Trainer:
         course.published = course.watermark
         self._serving.publish(version, row.snapshot_id, snapshot)
         _log.info("snapshot_published", campaign=campaign_id, snapshot=row.snapshot_id, learned=snapshot.events)
+
+
+def _is_stored(learner: Learner, row: SnapshotRow) -> bool:
+    """Whether a snapshot is what has been learned, to the byte."""
+    return row.body == learner.snapshot().dumps() and row.resume in {None, learner.save()}
 
 
 def lessons_of(

@@ -39,7 +39,7 @@ _PARKED_BY_REQUEST = _PARKED.where(
     parked.c.campaign_id == bindparam("campaign_id"), parked.c.decision_id.is_(None), one_of(parked.c.request_id)
 )
 _ANY_PARKED = _PARKED.limit(1)
-_TAKE = delete(parked).where(parked.c.tenant == bindparam("of_tenant"), parked.c.event_id == bindparam("of_event"))
+_UNPARK = delete(parked).where(parked.c.tenant == bindparam("of_tenant"), parked.c.event_id == bindparam("of_event"))
 
 
 def insert_events(connection: Connection, rows: Sequence[EventRow]) -> set[str]:
@@ -122,8 +122,13 @@ def take_parked(connection: Connection, tenant: str, rows: Sequence[DecisionRow]
         requests = [row.request_id for row in rows if row.request_id is not None and row.campaign_id == campaign_id]
         found += select_in(connection, _PARKED_BY_REQUEST, requests, tenant=tenant, campaign_id=campaign_id)
     taken = [row.event_id for row in found]
-    change_rows(connection, _TAKE, [(tenant, event_id) for event_id in taken], ("of_tenant", "of_event"))
+    unpark_events(connection, tenant, taken)
     return sorted(events_by_ids(connection, tenant, taken).values(), key=lambda row: (row.received_us, row.event_id))
+
+
+def unpark_events(connection: Connection, tenant: str, event_ids: Sequence[str]) -> None:
+    """Those events do not wait for a decision, or no longer."""
+    change_rows(connection, _UNPARK, [(tenant, event_id) for event_id in event_ids], ("of_tenant", "of_event"))
 
 
 def count_parked(connection: Connection, tenant: str) -> int:

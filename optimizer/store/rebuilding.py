@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from sqlalchemy import bindparam, delete, exists, select
 
-from optimizer.store.bulk import change_rows, one_of, run, select_in, upsert_rows
+from optimizer.store.bulk import one_of, run, select_in, upsert_rows
 from optimizer.store.rows import EventRow, TouchRow, TransitionRow
 from optimizer.store.tables import (
     decisions,
@@ -79,7 +79,6 @@ _EVENTS = (
     .order_by(events.c.record_id)
     .limit(bindparam("size"))
 )
-_UNPARK = delete(parked).where(parked.c.tenant == bindparam("of_tenant"), parked.c.event_id == bindparam("of_event"))
 
 
 def _without(table: Table, other: Table, *names: str) -> Delete:
@@ -152,13 +151,6 @@ def put_event_keys(connection: Connection, tenant: str, rows: Sequence[EventRow]
     """Store where those events are."""
     keys = [(tenant, row.event_id, row.record_id) for row in rows]
     upsert_rows(connection, event_keys, keys, ("tenant", "event_id"), ("record_id",))
-
-
-def put_parked(connection: Connection, tenant: str, waiting: Sequence[EventRow], others: Sequence[EventRow]) -> None:
-    """Of these events, some wait for their decision, and the others do not."""
-    rows = [(tenant, row.event_id, row.decision_id, row.campaign_id, row.request_id) for row in waiting]
-    upsert_rows(connection, parked, rows, ("tenant", "event_id"), ("decision_id", "campaign_id", "request_id"))
-    change_rows(connection, _UNPARK, [(tenant, row.event_id) for row in others], ("of_tenant", "of_event"))
 
 
 def hold_parked(connection: Connection) -> None:

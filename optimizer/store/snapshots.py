@@ -19,12 +19,14 @@ _ALL = select(*snapshots.columns)
 def insert_snapshot(connection: Connection, row: SnapshotRow) -> None:
     """Publish a model.
 
-    Only the newest keeps what the trainer goes on from: earlier ones of the same learner lose their `resume`.
+    Only the newest keeps what the trainer goes on from: earlier ones of the same learner lose their `resume`, but for
+    those that a rebuild starts from.
     """
     connection.execute(
         update(snapshots)
         .where(snapshots.c.tenant == row.tenant, snapshots.c.campaign_id == row.campaign_id)
         .where(snapshots.c.learner_key == row.learner_key, snapshots.c.resume.is_not(None))
+        .where(~snapshots.c.base)
         .values(resume=None)
     )
     insert_rows(connection, snapshots, [row])
@@ -40,6 +42,14 @@ def latest_snapshot(
     row = connection.execute(
         query.order_by(snapshots.c.published_us.desc(), snapshots.c.snapshot_id.desc()).limit(1)
     ).first()
+    return SnapshotRow._make(row) if row else None
+
+
+def oldest_base(connection: Connection, tenant: str, campaign_id: str, learner_key: str) -> SnapshotRow | None:
+    """The model from which a rebuild of this learner starts; None where it starts at the beginning of the log."""
+    query = _ALL.where(snapshots.c.tenant == tenant, snapshots.c.campaign_id == campaign_id)
+    query = query.where(snapshots.c.learner_key == learner_key, snapshots.c.base, snapshots.c.resume.is_not(None))
+    row = connection.execute(query.order_by(snapshots.c.published_us, snapshots.c.snapshot_id).limit(1)).first()
     return SnapshotRow._make(row) if row else None
 
 
