@@ -45,7 +45,7 @@ def normalised(address: str) -> str:
     """
     text = unicodedata.normalize("NFKC", address).strip()
     if "@" in text:
-        return text.casefold()
+        return unicodedata.normalize("NFKC", text.casefold())
     if _PHONE.fullmatch(text):
         dialled = _NOT_DIALLED.sub("", text)
         return f"+{dialled[2:]}" if dialled.startswith("00") else dialled
