@@ -31,9 +31,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 @pytest.fixture
 def database(request: pytest.FixtureRequest) -> Iterator[str]:
     """The kind of database of this test, `sqlite` or `postgresql`; `databases.fresh_url` makes one."""
-    databases.use(request.param)
-    yield request.param
-    databases.use(databases.KINDS[0])
+    with databases.on(request.param):
+        yield request.param
 
 
 @pytest.fixture

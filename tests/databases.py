@@ -7,56 +7,66 @@ database, migrated and empty. `TEST_DATABASE_URL` names a PostgreSQL to use, wit
 from __future__ import annotations
 
 import os
+from contextlib import contextmanager
 from functools import lru_cache
 from itertools import count
 from pathlib import Path
 from tempfile import mkdtemp
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import URL, create_engine, make_url
 
 from optimizer.store import Store
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sqlalchemy import Connection
+
 KINDS: Final = ("sqlite", "postgresql")
 
 _TEMPLATE: Final = "optimizer_template"
 _numbers = count()
-_made: list[str] = []
-_kind = KINDS[0]
+_kinds = [KINDS[0]]
+_made: list[list[str]] = [[]]
 
 
-def use(kind: str) -> None:
-    """From now on `fresh_url` makes databases of this kind; those made before are dropped."""
-    global _kind  # noqa: PLW0603 - one test runs at a time
-    _kind = kind
-    for name in _made:
-        _execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
-    _made.clear()
+@contextmanager
+def on(kind: str) -> Iterator[str]:
+    """Inside, `fresh_url` makes databases of this kind; they are dropped at the end."""
+    _kinds.append(kind)
+    _made.append([])
+    try:
+        yield kind
+    finally:
+        _kinds.pop()
+        for name in _made.pop():
+            _execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
 
 
 def kind() -> str:
     """The kind of database that the test runs on."""
-    return _kind
+    return _kinds[-1]
 
 
 def fresh_url(folder: Path | None = None) -> str:
     """A new database: migrated on PostgreSQL; of SQLite in memory, or a file where a folder is given."""
-    if _kind == "sqlite":
+    if kind() == "sqlite":
         return "sqlite://" if folder is None else f"sqlite:///{folder / f'store-{next(_numbers)}.db'}"
     _make_template()
     name = f"{_TEMPLATE}_{os.getpid()}_{next(_numbers)}"
     _execute(f"CREATE DATABASE {name} TEMPLATE {_TEMPLATE}_{os.getpid()}")
-    _made.append(name)
+    _made[-1].append(name)
     return _url(name)
 
 
 def empty_url(folder: Path) -> str:
     """The same without any tables; of SQLite a file in this folder, which need not exist."""
-    if _kind == "sqlite":
+    if kind() == "sqlite":
         return fresh_url(folder)
     name = f"{_TEMPLATE}_{os.getpid()}_{next(_numbers)}"
     _execute(f"CREATE DATABASE {name}")
-    _made.append(name)
+    _made[-1].append(name)
     return _url(name)
 
 
@@ -87,6 +97,14 @@ def _make_template() -> None:
     name = f"{_TEMPLATE}_{os.getpid()}"
     _execute(f"CREATE DATABASE {name}")
     Store(_url(name)).close()
+
+
+def execute(connection: Connection, sql: str, *values: object) -> list[Any]:
+    """Run a statement with `?` for its values; its rows, if it has any."""
+    if connection.dialect.name == "postgresql":
+        sql = sql.replace("?", "%s")
+    result = connection.exec_driver_sql(sql, values)
+    return list(result) if result.returns_rows else []
 
 
 def _url(name: str) -> str:

@@ -15,7 +15,7 @@ from optimizer.store.tables import customers
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection, Row
 
 _TENANT = customers.c.tenant == bindparam("tenant")
 _BY_CUSTOMER = select(*customers.columns).where(_TENANT, one_of(customers.c.customer_id))
@@ -96,13 +96,13 @@ def subjects_by_customers(connection: Connection, tenant: str, customer_ids: Ite
 def customers_by_ids(connection: Connection, tenant: str, ids: Iterable[str]) -> dict[str, CustomerRow]:
     """The customers who are known of those ids, by customer id."""
     found = select_in(connection, _BY_CUSTOMER, ids, tenant=tenant)
-    return {row.customer_id: CustomerRow._make(row) for row in found}
+    return {row.customer_id: _customer(row) for row in found}
 
 
 def customers_by_subjects(connection: Connection, tenant: str, subject_ids: Iterable[str]) -> dict[str, CustomerRow]:
     """The customers behind those subjects, by subject id."""
     found = select_in(connection, _BY_SUBJECT, subject_ids, tenant=tenant)
-    return {row.subject_id: CustomerRow._make(row) for row in found}
+    return {row.subject_id: _customer(row) for row in found}
 
 
 def hold_customers(connection: Connection, tenant: str, ids: Iterable[str]) -> dict[str, CustomerRow]:
@@ -111,13 +111,13 @@ def hold_customers(connection: Connection, tenant: str, ids: Iterable[str]) -> d
     Whoever reads what was done with a customer to decide what to do next has to hold the customer first.
     """
     found = select_in(connection, _HELD_BY_CUSTOMER, ids, tenant=tenant)
-    return {row.customer_id: CustomerRow._make(row) for row in found}
+    return {row.customer_id: _customer(row) for row in found}
 
 
 def hold_subjects(connection: Connection, tenant: str, subject_ids: Iterable[str]) -> dict[str, CustomerRow]:
     """The same by subject id."""
     found = select_in(connection, _HELD_BY_SUBJECT, subject_ids, tenant=tenant)
-    return {row.subject_id: CustomerRow._make(row) for row in found}
+    return {row.subject_id: _customer(row) for row in found}
 
 
 def delete_customer(connection: Connection, tenant: str, customer_id: str) -> None:
@@ -129,7 +129,11 @@ def delete_customer(connection: Connection, tenant: str, customer_id: str) -> No
 def audience_page(connection: Connection, tenant: str, after_customer_id: str, limit: int) -> list[CustomerRow]:
     """The next loaded customers after that id ('' to begin with), in the order of their ids; held, see above."""
     page = run(connection, _PAGE, tenant=tenant, after=after_customer_id, size=limit)
-    return [CustomerRow._make(row) for row in page]
+    return [_customer(row) for row in page]
+
+
+def _customer(row: Row[*tuple[Any, ...]]) -> CustomerRow:
+    return CustomerRow._make(row)._replace(loaded=bool(row.loaded))
 
 
 def count_customers(connection: Connection, tenant: str) -> int:

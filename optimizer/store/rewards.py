@@ -75,7 +75,7 @@ def reopen_rewards(
 def rewards_by_ids(connection: Connection, tenant: str, decision_ids: Iterable[str]) -> dict[str, RewardRow]:
     """The rewards that those decisions have, by decision id."""
     found = select_in(connection, _BY_ID, decision_ids, tenant=tenant)
-    return {row.decision_id: RewardRow._make(row) for row in found}
+    return {row.decision_id: RewardRow._make(row)._replace(learn=bool(row.learn)) for row in found}
 
 
 def rewards_after(  # noqa: PLR0913 - whose, from where, how far, how many

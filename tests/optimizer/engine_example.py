@@ -14,9 +14,11 @@ from optimizer.decisions import Decision, DecisionRequest
 from optimizer.engine import Engine
 from optimizer.ids import IdSource
 from optimizer.recording import EventIn, Receipt, Status
+from optimizer.secret import Secret
 from optimizer.store import Store, customers, decisions, ledgers, rewards, snapshots, touches
 from optimizer.store.customers import Customer
 from optimizer.store.tables import metadata
+from tests import databases
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from optimizer.dispatch.senders import Outgoing
     from optimizer.store.rows import DecisionRow, RewardRow, SnapshotRow, TouchRow
 
+SECRET: Final = Secret(b"the tests' own, of enough bytes to be one")
 START: Final = datetime(2026, 1, 12, 15, 0, tzinfo=UTC)
 """A Monday."""
 
@@ -133,20 +136,34 @@ class Rig:
     """
 
     def __init__(
-        self, *campaigns: CampaignFile, url: str = "sqlite://", seed: int = 0, clock: Clock | None = None
+        self,
+        *campaigns: CampaignFile,
+        url: str | None = None,
+        seed: int = 0,
+        clock: Clock | None = None,
+        secret: Secret = SECRET,
     ) -> None:
         self.clock = VirtualClock(START)
         self.sender = Notes()
         self._ids = IdSource(np.random.default_rng(seed).bytes)
-        self._url, self._clock = url, clock
+        self._url, self._clock = url or databases.fresh_url(), clock
+        self._secret = secret
         self._asked = 0
-        self.store = Store(url)
+        self.store = Store(self._url)
         self.engine = self._engine()
         for each in campaigns:
             self.engine.load_campaign(each)
 
     def _engine(self) -> Engine:
-        return Engine(self.store, ATTRIBUTES, self.sender, clock=self._clock or self.clock, ids=self._ids, worker="rig")
+        return Engine(
+            self.store,
+            ATTRIBUTES,
+            self.sender,
+            clock=self._clock or self.clock,
+            ids=self._ids,
+            secret=self._secret,
+            worker="rig",
+        )
 
     def restart(self) -> None:
         """Another process on the same database: everything that was only in memory is gone."""
@@ -264,6 +281,11 @@ class Rig:
         """The names of all tables."""
         return list(metadata.tables)
 
+    def change_snapshot(self, snapshot_id: str, **values: str | bytes) -> None:
+        """Change a published model behind the engine's back."""
+        table = metadata.tables["snapshots"]
+        self.store.write(lambda c: c.execute(table.update().where(table.c.snapshot_id == snapshot_id).values(values)))
+
     def execute(self, sql: str, *values: object) -> None:
         """Change the tables behind the engine's back."""
-        self.store.write(lambda c: c.exec_driver_sql(sql, values))
+        self.store.write(lambda c: databases.execute(c, sql, *values))

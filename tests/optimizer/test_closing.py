@@ -21,6 +21,8 @@ from tests.optimizer.engine_example import SLOTS, START, Rig, campaign, message,
 if TYPE_CHECKING:
     from optimizer.campaign import CampaignFile
 
+pytestmark = pytest.mark.databases
+
 HOUR = timedelta(hours=1)
 
 

@@ -24,6 +24,8 @@ from tests.optimizer.engine_example import FEATURES, SLOTS, START, Rig, campaign
 if TYPE_CHECKING:
     from optimizer.campaign import CampaignFile
 
+pytestmark = pytest.mark.databases
+
 APPEND_ONLY = ("decisions", "events", "touch_transitions", "campaign_versions", "campaign_changes", "voids")
 LIMIT = 2
 GROUPS = {"random_control": 0.3, "holdout": 0.2, "bau": {"share": 0.2, "arm": {"message": "hello", "channel": "email"}}}

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
+pytestmark = pytest.mark.databases
+
 START = datetime(2026, 1, 12, tzinfo=UTC)
 DAYS = timedelta(days=3)
 

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     from optimizer.dispatch.senders import Outgoing
 
+pytestmark = pytest.mark.databases
+
 START = datetime(2026, 3, 2, 9, tzinfo=UTC)
 
 

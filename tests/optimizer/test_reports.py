@@ -9,6 +9,8 @@ import pytest
 from optimizer.reports import GroupReport
 from tests.optimizer.engine_example import Rig, campaign, only
 
+pytestmark = pytest.mark.databases
+
 GROUPS = {"holdout": 0.5}
 
 

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
     from optimizer.store.rows import RunRow
 
+pytestmark = pytest.mark.databases
+
 DAY = timedelta(days=1)
 HOUR = timedelta(hours=1)
 MICROSECOND = timedelta(microseconds=1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 import multiprocessing
 import random
 import shutil
@@ -24,6 +26,8 @@ from tests.optimizer.engine_example import ATTRIBUTES, FEATURES, START, Notes, R
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+pytestmark = pytest.mark.databases
 
     import pytest
 

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from optimizer.store.rows import DecisionRow
 
+pytestmark = pytest.mark.databases
+
 GROUPS = {
     "holdout": 0.1,
     "random_control": 0.2,

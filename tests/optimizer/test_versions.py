@@ -7,6 +7,8 @@ import pytest
 from optimizer.errors import NotFound
 from tests.optimizer.engine_example import Rig, campaign, only
 
+pytestmark = pytest.mark.databases
+
 
 def changes(rig: Rig) -> list[str]:
     return [row[3] for row in sorted(rig.dump("campaign_changes")["campaign_changes"], key=lambda row: row[1])]

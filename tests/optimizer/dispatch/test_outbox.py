@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     from optimizer.campaign import CampaignFile
 
+pytestmark = pytest.mark.databases
+
 
 class _ProcessDied(BaseException):
     """Stands for the end of the process in the middle of sending."""

@@ -17,10 +17,9 @@ if TYPE_CHECKING:
 @pytest.fixture(params=["memory", "file", "postgresql"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     """An open store with one campaign: SQLite in memory and in a file, and PostgreSQL."""
-    databases.use("postgresql" if request.param == "postgresql" else "sqlite")
-    url = databases.fresh_url(tmp_path / "new folder" if request.param == "file" else None)
-    with Store(url) as opened:
-        version = CampaignVersionRow("default", "camp", "v1", "{}", "key", 0)
-        opened.write(lambda connection: load_version(connection, version, "change-0"))
-        yield opened
-    databases.use("sqlite")
+    with databases.on("postgresql" if request.param == "postgresql" else "sqlite"):
+        url = databases.fresh_url(tmp_path / "new folder" if request.param == "file" else None)
+        with Store(url) as opened:
+            version = CampaignVersionRow("default", "camp", "v1", "{}", "key", 0)
+            opened.write(lambda connection: load_version(connection, version, "change-0"))
+            yield opened

@@ -184,8 +184,7 @@ def test_another_process_holding_the_database_delays_a_change_and_loses_none(tmp
 
 
 def test_transactions_that_lock_each_other_out_are_tried_again_until_both_are_done() -> None:
-    databases.use("postgresql")
-    with Store(databases.fresh_url()) as store:
+    with databases.on("postgresql"), Store(databases.fresh_url()) as store:
         store.write(lambda connection: put(connection, ["a", "b"]))
         meeting = threading.Barrier(2)
         tried: list[str] = []
@@ -206,7 +205,6 @@ def test_transactions_that_lock_each_other_out_are_tried_again_until_both_are_do
         for thread in threads:
             thread.join()
         assert len(tried) == 3
-    databases.use("sqlite")
 
 
 @pytest.mark.parametrize("acknowledged", [1, 40, 250])
