@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import platform
 from collections import Counter as Tally
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
@@ -59,10 +59,8 @@ _COUNTED: Final = (
         ("reason",),
         "Requests turned away at the door, by the problem's code.",
     ),
-    Described(
-        "optimizer_commit_seconds", "histogram", (), "One transaction of the writer, with everything that waited."
-    ),
-    Described("optimizer_commit_changes", "histogram", (), "How many changes one transaction of the writer held."),
+    Described("optimizer_commit_seconds", "histogram", (), "A transaction that writes, its commit included."),
+    Described("optimizer_commit_changes", "histogram", (), "Callers whose changes shared one transaction."),
     Described("optimizer_events_total", "counter", ("tenant", "status"), "Events received, by what became of them."),
     Described(
         "optimizer_touch_transitions_total", "counter", ("tenant", "state"), "Touches that came into each state."
@@ -76,8 +74,13 @@ _COUNTED: Final = (
 
 STANDING: Final = (
     Described("optimizer_database_up", "gauge", (), "1 while the database answers, else 0: what it tells is old then."),
-    Described("optimizer_writer_waiting", "gauge", (), "Changes that wait for the writer."),
-    Described("optimizer_writer_oldest_seconds", "gauge", (), "How long the first of them has waited."),
+    Described("optimizer_writer_waiting", "gauge", (), "Callers that wait for the writer."),
+    Described(
+        "optimizer_writer_oldest_seconds",
+        "gauge",
+        (),
+        "How long the first has waited, those included whose change is being written.",
+    ),
     Described("optimizer_touches", "gauge", ("tenant", "state"), "Touches in each open state."),
     Described("optimizer_touches_due", "gauge", ("tenant",), "Touches that are to be sent and whose time has come."),
     Described("optimizer_touches_lag_seconds", "gauge", ("tenant",), "How long the first of them has been due."),
@@ -150,6 +153,13 @@ def _histogram(name: str, buckets: tuple[float, ...] = _SECONDS) -> Histogram:
     return Histogram(name, said.meaning, said.labels, registry=REGISTRY, buckets=buckets)
 
 
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
+
+
 DECISIONS: Final = _counter("optimizer_decisions_total")
 DECIDE_SECONDS: Final = _histogram("optimizer_decide_seconds")
 HTTP_SECONDS: Final = _histogram("optimizer_http_request_seconds")
@@ -169,7 +179,7 @@ _BUILD: Final = Gauge(
     _BY_NAME["optimizer_build_info"].labels,
     registry=REGISTRY,
 )
-_BUILD.labels(version("campaign-optimizer"), platform.python_version(), version("vowpalwabbit")).set(1)
+_BUILD.labels(_version("campaign-optimizer"), platform.python_version(), _version("vowpalwabbit")).set(1)
 
 
 def count(counter: Counter, each: Iterable[tuple[str, ...]]) -> None:

@@ -74,6 +74,11 @@ class Store:
         """How many callers wait for the writer, about."""
         return self._writer.waiting
 
+    @property
+    def oldest_s(self) -> float:
+        """How long the first of them has waited, those included whose work is being done."""
+        return self._writer.oldest_s
+
     def close(self) -> None:
         """Write what is queued and close every connection. A second call does nothing."""
         self._writer.close()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
+from optimizer import metrics
 from optimizer.errors import Unavailable
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ T = TypeVar("T")
 ATTEMPTS: Final = 5
 """How often a transaction is tried that lost against others."""
 
+_AFTER: Final = "after_commit"
 _LOST: Final = {"40001", "40P01"}
 """PostgreSQL: it could not be serialised; it was chosen to end a deadlock."""
 
@@ -36,6 +38,11 @@ def write(engine: Engine, change: Callable[[Connection], T]) -> T:
     return _translated(lambda: _again(lambda: _write(engine, change)))
 
 
+def after_commit(connection: Connection, act: Callable[[], None]) -> None:
+    """Do something once what this transaction writes is on disk, and never if it fails; for counting what happened."""
+    connection.info[_AFTER].append(act)
+
+
 def _read(engine: Engine, query: Callable[[Connection], T]) -> T:
     with engine.connect() as connection:
         return query(connection)
@@ -43,13 +50,16 @@ def _read(engine: Engine, query: Callable[[Connection], T]) -> T:
 
 def _write(engine: Engine, change: Callable[[Connection], T]) -> T:
     with engine.connect() as connection:
-        with connection.begin() as transaction:
+        acts = connection.info[_AFTER] = []
+        with metrics.COMMIT_SECONDS.time(), connection.begin() as transaction:
             result = change(connection)
             try:
                 transaction.commit()
             except DBAPIError as error:
                 # Whether it was committed cannot be known: it must not be tried again here.
                 raise Unavailable(f"the database could not commit: {error.orig}") from error
+        for act in acts:
+            act()
         return result
 
 

@@ -7,6 +7,7 @@ resolves after the commit, hence what it promises is on disk.
 
 import queue
 import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from typing import Any, TypeAlias, TypeVar
 
 from sqlalchemy import Connection, Engine
 
+from optimizer import metrics
 from optimizer.errors import Unavailable
 from optimizer.store import transactions
 
@@ -33,6 +35,7 @@ class _Job:
     work: Work[Any, Any]
     items: Sequence[Any]
     future: Future[Any]
+    queued_s: float
 
 
 class Writer:
@@ -46,6 +49,7 @@ class Writer:
         self._engine = engine
         self._turn = turn
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._first_s: float | None = None
         self._closed = False
         self._closing = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
@@ -55,6 +59,12 @@ class Writer:
     def waiting(self) -> int:
         """How many callers wait, about."""
         return self._jobs.qsize()
+
+    @property
+    def oldest_s(self) -> float:
+        """How long whoever waits longest has waited, those included whose work is being done; 0 if nobody waits."""
+        first_s = self._first_s
+        return 0.0 if first_s is None else time.monotonic() - first_s
 
     def gather(self, work: Work[T, R], items: Sequence[T]) -> Future[Sequence[R]]:
         """Queue items for `work`; the future resolves with their results once they are committed, or with an error.
@@ -66,7 +76,7 @@ class Writer:
         with self._closing:
             if self._closed:
                 raise Unavailable("the store is closed: nothing can be written any more")
-            self._jobs.put(_Job(work, items, future))
+            self._jobs.put(_Job(work, items, future, time.monotonic()))
         return future
 
     def is_current_thread(self) -> bool:
@@ -94,7 +104,9 @@ class Writer:
     def _next(self) -> tuple[bool, list[_Job]]:
         """Whether to go on after this, and everything that waits, up to `MAX_JOBS`; waits for the first."""
         jobs: list[_Job] = []
+        self._first_s = None
         job = self._jobs.get()
+        self._first_s = None if job is None else job.queued_s
         while job is not None:
             if job.future.set_running_or_notify_cancel():
                 jobs.append(job)
@@ -108,6 +120,7 @@ class Writer:
 
     def _do(self, jobs: Sequence[_Job]) -> None:
         items = [item for job in jobs for item in job.items]
+        metrics.COMMIT_CHANGES.observe(len(jobs))
         try:
             with self._turn:
                 results = iter(transactions.write(self._engine, lambda c: jobs[0].work(c, items)))
