@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import os
+import re
 import sys
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
@@ -25,6 +26,7 @@ from optimizer.config import kind_of, load_attributes, load_campaign, load_setti
 from optimizer.customers import read_customers
 from optimizer.engine import Engine
 from optimizer.errors import ConfigError, InvalidInput, Problem, Unavailable
+from optimizer.runtime import DEFAULT_TENANT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -34,9 +36,12 @@ if TYPE_CHECKING:
     from optimizer.verification import Check
 
 CONFIG: Final = Path("configs/service.yaml")
+TENANT: Final = r"[A-Za-z][A-Za-z0-9_.-]{0,63}"
+"""What a tenant may be called."""
 _WIDE: Final = 200
 
 Config = Annotated[Path, typer.Option("--config", help="The settings of the service.")]
+Tenant = Annotated[str, typer.Option("--tenant", help="Whose data it is about.")]
 CampaignId = Annotated[str, typer.Argument(help="The campaign's id.", metavar="CAMPAIGN")]
 
 customers = typer.Typer(help="The customer table.", no_args_is_help=True)
@@ -53,11 +58,13 @@ def register(app: typer.Typer) -> None:
 
 
 @contextmanager
-def opened(config: Path) -> Iterator[tuple[Settings, Engine]]:
-    """The settings and an engine on their database, migrated; closed at the end. Logging is set up as they say.
+def opened(config: Path, tenant: str = DEFAULT_TENANT) -> Iterator[tuple[Settings, Engine]]:
+    """The settings and a tenant's engine on their database, migrated; closed at the end. Logs are as they say.
 
     Raises ConfigError, InvalidInput, and Unavailable where the database cannot be opened.
     """
+    if not re.fullmatch(TENANT, tenant):
+        raise InvalidInput(f"--tenant: expected a letter, then at most 63 letters, digits, _, . or -, got {tenant!r}")
     settings = load_settings(config)
     logs.configure(settings.log_level)
     attributes = load_attributes(settings.attributes_file)
@@ -66,8 +73,8 @@ def opened(config: Path) -> Iterator[tuple[Settings, Engine]]:
         engine = Engine.with_files(settings.database, attributes, settings.outbox, settings.publish_every, secret)
     except (DBAPIError, OSError) as error:
         raise Unavailable(f"the database {settings.database} cannot be opened: {error}") from error
-    with closing(engine):
-        yield settings, engine
+    with closing(engine if tenant == DEFAULT_TENANT else engine.of_tenant(tenant)) as theirs:
+        yield settings, theirs
 
 
 def operator() -> str:
@@ -124,6 +131,7 @@ def load_customers(
         Path, typer.Argument(help="A .csv, .ndjson (.jsonl) or .parquet file.", exists=True, dir_okay=False)
     ],
     config: Config = CONFIG,
+    tenant: Tenant = DEFAULT_TENANT,
 ) -> None:
     """Load customers from a file, each row replacing what was known of that customer.
 
@@ -131,7 +139,7 @@ def load_customers(
     """
     loaded = rejected = 0
     by = operator()
-    with opened(config) as (_, engine), _progress() as progress:
+    with opened(config, tenant) as (_, engine), _progress() as progress:
         task = progress.add_task("", total=None)
         try:
             for chunk in read_customers(file, engine.runtime.attributes):
@@ -149,31 +157,35 @@ def load_customers(
 
 @customers.command("erase")
 def erase_customer(
-    customer_id: Annotated[str, typer.Argument(help="The customer's id.", metavar="CUSTOMER")], config: Config = CONFIG
+    customer_id: Annotated[str, typer.Argument(help="The customer's id.", metavar="CUSTOMER")],
+    config: Config = CONFIG,
+    tenant: Tenant = DEFAULT_TENANT,
 ) -> None:
     """Erase a customer: who they are goes, what was decided stays under a subject that names nobody any more."""
-    with opened(config) as (_, engine):
+    with opened(config, tenant) as (_, engine):
         engine.erase_customer(customer_id, by=operator())
     typer.echo("the customer is erased")
 
 
 @campaign.command("load")
 def load_campaigns(
-    files: Annotated[list[Path], typer.Argument(help="Campaign files, or folders of them.")], config: Config = CONFIG
+    files: Annotated[list[Path], typer.Argument(help="Campaign files, or folders of them.")],
+    config: Config = CONFIG,
+    tenant: Tenant = DEFAULT_TENANT,
 ) -> None:
     """Make the versions in these files the current ones, for new decisions; nothing is loaded if anything is wrong."""
-    with opened(config) as (_, engine):
+    with opened(config, tenant) as (_, engine):
         for read in read_campaigns(files, engine.runtime.attributes):
             standing = "is current now" if engine.load_campaign(read, by=operator()) else "was current already"
             typer.echo(f"{read.id}: version {read.config_hash[:12]} {standing}")
 
 
 @campaign.command("list")
-def list_campaigns(config: Config = CONFIG) -> None:
+def list_campaigns(config: Config = CONFIG, tenant: Tenant = DEFAULT_TENANT) -> None:
     """Show every campaign as it stands."""
     columns = "campaign", "state", "version", "decisions", "learned", "touches", "name"
     table = Table(*(Column(name, overflow="fold") for name in columns))
-    with opened(config) as (_, engine):
+    with opened(config, tenant) as (_, engine):
         for found in engine.campaigns():
             touches = ", ".join(f"{n} {state}" for state, n in found.touches.items())
             numbers = f"{found.decisions:,}", f"{found.learned:,}", touches or "none"
@@ -183,23 +195,23 @@ def list_campaigns(config: Config = CONFIG) -> None:
 
 
 @campaign.command()
-def pause(campaign_id: CampaignId, config: Config = CONFIG) -> None:
+def pause(campaign_id: CampaignId, config: Config = CONFIG, tenant: Tenant = DEFAULT_TENANT) -> None:
     """Stop it at once: no decision sends anything and no touch that is due goes out, until it is resumed."""
-    with opened(config) as (_, engine):
+    with opened(config, tenant) as (_, engine):
         typer.echo(f"{campaign_id}: {engine.pause(campaign_id, by=operator()).state}")
 
 
 @campaign.command()
-def resume(campaign_id: CampaignId, config: Config = CONFIG) -> None:
+def resume(campaign_id: CampaignId, config: Config = CONFIG, tenant: Tenant = DEFAULT_TENANT) -> None:
     """Let a paused campaign go on."""
-    with opened(config) as (_, engine):
+    with opened(config, tenant) as (_, engine):
         typer.echo(f"{campaign_id}: {engine.resume(campaign_id, by=operator()).state}")
 
 
 @campaign.command()
-def rejoin(campaign_id: CampaignId, config: Config = CONFIG) -> None:
+def rejoin(campaign_id: CampaignId, config: Config = CONFIG, tenant: Tenant = DEFAULT_TENANT) -> None:
     """Apply the campaign's current reward to all its decisions of the past: they close, and are learned, anew."""
-    with opened(config) as (_, engine):
+    with opened(config, tenant) as (_, engine):
         engine.rejoin(campaign_id, by=operator())
     typer.echo(f"{campaign_id}: its current reward holds for the past; the service closes and learns it anew")
 
@@ -210,9 +222,10 @@ def run(
         str | None, typer.Option(help="What the run is for; by default the schedule's last one, or else the UTC day.")
     ] = None,
     config: Config = CONFIG,
+    tenant: Tenant = DEFAULT_TENANT,
 ) -> None:
     """Decide for a campaign's audience now, each customer once; a run that was cut short goes on where it stopped."""
-    with opened(config) as (_, engine), Console(stderr=True).status(f"Running {campaign_id}"):
+    with opened(config, tenant) as (_, engine), Console(stderr=True).status(f"Running {campaign_id}"):
         done = engine.run(campaign_id, occasion)
     typer.echo(f"{campaign_id}: run {done.occasion} is finished, {_count(done.decided, 'customer')} decided")
 
@@ -223,11 +236,12 @@ def verify(
         str | None, typer.Option("--campaign", help="Verify every decision of this campaign.", show_default=False)
     ] = None,
     config: Config = CONFIG,
+    tenant: Tenant = DEFAULT_TENANT,
 ) -> None:
     """Recompute decisions from what is stored with them; the exit code is 1 if any differs."""
     if (decision_id is None) == (campaign_id is None):
         raise InvalidInput("give a decision's id, or --campaign with a campaign's")
-    with opened(config) as (_, engine):
+    with opened(config, tenant) as (_, engine):
         if decision_id is not None:
             checks = engine.verify(decision_id)
             _show(decision_id, checks)
@@ -243,7 +257,7 @@ def verify(
         raise typer.Exit(1)
 
 
-def audit(
+def audit(  # noqa: PLR0913, PLR0917 - what can be asked for
     object_: Annotated[
         str | None,
         typer.Option("--object", help="Only this: campaign:ID, key:ID or customer:DIGEST.", show_default=False),
@@ -257,9 +271,10 @@ def audit(
     ] = None,
     limit: Annotated[int, typer.Option(help="How many at most.", min=1)] = 100,
     config: Config = CONFIG,
+    tenant: Tenant = DEFAULT_TENANT,
 ) -> None:
     """List who changed which campaign, key or customer and when, the latest first, as lines of JSON."""
-    with opened(config) as (_, engine):
+    with opened(config, tenant) as (_, engine):
         named = customer_object(engine.runtime.secret, customer_id) if customer_id is not None else object_
         since_us = None if since is None else to_us(since.replace(tzinfo=UTC))
         for row in engine.changes(limit, object_=named, since_us=since_us):
