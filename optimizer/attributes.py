@@ -14,10 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from optimizer.limits import MAX_ITEMS, MAX_TEXT, is_text
 from optimizer.scalars import Id, Part
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 Columns: TypeAlias = Mapping[str, NDArray[Any]]
 """Facts about n customers by name, each of shape (n,). Numbers and booleans are float64 with NaN where missing
@@ -97,7 +98,7 @@ class Attributes:
         """The acceptable values of one customer, and what is wrong with the others.
 
         None means missing and is left out. Numbers become float, multi-categories a list of distinct texts; nothing is
-        converted from text.
+        converted from text. What is said to be wrong does not hold the value, which may be personal.
         """
         clean: dict[str, Any] = {}
         problems: list[FieldProblem] = []
@@ -106,9 +107,9 @@ class Attributes:
             if declared is None:
                 problems.append(FieldProblem(name, f"not a declared attribute{did_you_mean(name, self.types)}"))
             elif value is not None:
-                accepted = _accept(value, declared)
+                accepted = _ACCEPT[declared](value)
                 if accepted is None:
-                    problems.append(FieldProblem(name, f"expected {_EXPECTED[declared]}, got {value!r}"))
+                    problems.append(FieldProblem(name, f"expected {_EXPECTED[declared]}"))
                 else:
                     clean[name] = accepted
         return clean, problems
@@ -143,28 +144,14 @@ def did_you_mean(name: str, known: Sequence[str] | Mapping[str, Any]) -> str:
 _EXPECTED: Final = {
     AttributeType.NUMBER: "a finite number",
     AttributeType.BOOLEAN: "true or false",
-    AttributeType.CATEGORY: "a text",
-    AttributeType.MULTI_CATEGORY: "a list of texts",
+    AttributeType.CATEGORY: f"a text of at most {MAX_TEXT:,} characters, without NUL",
+    AttributeType.MULTI_CATEGORY: f"a list of at most {MAX_ITEMS:,} texts, each of at most {MAX_TEXT:,} characters",
 }
 
 
-def _accept(value: object, declared: AttributeType) -> float | bool | str | list[str] | None:
-    """The value in the form that is stored, or None where it has another type."""
-    match declared:
-        case AttributeType.NUMBER if isinstance(value, int | float) and not isinstance(value, bool):
-            return _finite(value)
-        case AttributeType.BOOLEAN if isinstance(value, bool):
-            return value
-        case AttributeType.CATEGORY if isinstance(value, str) and _is_text(value):
-            return value
-        case AttributeType.MULTI_CATEGORY if isinstance(value, list | tuple):
-            texts = [text for text in value if isinstance(text, str) and _is_text(text)]
-            return list(dict.fromkeys(texts)) if len(texts) == len(value) else None
-        case _:
-            return None
-
-
-def _finite(value: float) -> float | None:
+def _number(value: object) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
     try:
         number = float(value)
     except OverflowError:  # an integer beyond all floats
@@ -172,6 +159,25 @@ def _finite(value: float) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def _is_text(value: str) -> bool:
-    """Whether it can be written at all: half of a surrogate pair, which JSON lets through, cannot."""
-    return value.isascii() or not any("\ud800" <= char <= "\udfff" for char in value)
+def _boolean(value: object) -> bool | None:
+    return value if isinstance(value, bool) else None
+
+
+def _category(value: object) -> str | None:
+    return value if isinstance(value, str) and is_text(value) else None
+
+
+def _multi_category(value: object) -> list[str] | None:
+    if not isinstance(value, list | tuple) or len(value) > MAX_ITEMS:
+        return None
+    texts = [text for text in value if isinstance(text, str) and is_text(text)]
+    return list(dict.fromkeys(texts)) if len(texts) == len(value) else None
+
+
+_ACCEPT: Final[dict[AttributeType, Callable[[object], float | bool | str | list[str] | None]]] = {
+    AttributeType.NUMBER: _number,
+    AttributeType.BOOLEAN: _boolean,
+    AttributeType.CATEGORY: _category,
+    AttributeType.MULTI_CATEGORY: _multi_category,
+}
+"""The value in the form that is stored, or None where it has another type."""

@@ -8,7 +8,7 @@ COPY.
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import orjson
 from sqlalchemy import bindparam
@@ -96,6 +96,10 @@ class one_of(ColumnElement[bool]):  # noqa: N801 - it reads as a function: where
         self.column = column
         self.values = bindparam("values")
 
+    def self_group(self, against: object = None) -> Self:  # noqa: ARG002 - as it is in every expression
+        """The condition as it is: SQLite would not use an index for `... = 1`, which booleans are written as there."""
+        return self
+
 
 @compiles(one_of, "sqlite")
 def _one_of_sqlite(element: one_of, compiler: SQLCompiler, **options: Any) -> str:  # noqa: ANN401 - the compiler's
@@ -165,7 +169,8 @@ def _insert_sql(
     if dialect.name != "postgresql":
         return compiled
     # The same with one array for each column in the place of one row's values.
-    types = [f"%s::{column.type.compile(dialect).split(' COLLATE')[0]}[]" for column in table.columns]
+    # As binary: the text of an array would have every quote of every JSON text escaped, one by one.
+    types = [f"%b::{column.type.compile(dialect).split(' COLLATE')[0]}[]" for column in table.columns]
     head, _, tail = compiled.partition(" VALUES (")
     conflict = tail[tail.index(" ON CONFLICT") :] if " ON CONFLICT" in tail else ""
     asked = f" RETURNING {returning}" if returning else ""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, Literal
 
-from sqlalchemy import select, update
+from sqlalchemy import bindparam, select, update
 
-from optimizer.store.bulk import insert_missing, insert_rows, upsert_rows
+from optimizer.store.bulk import insert_missing, insert_rows, run, upsert_rows
 from optimizer.store.rows import CampaignChangeRow, CampaignRow, CampaignVersionRow
 from optimizer.store.tables import campaign_changes, campaign_versions, campaigns
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 _CURRENT = select(*campaigns.columns)
+_BY_ID = _CURRENT.where(campaigns.c.tenant == bindparam("tenant"), campaigns.c.campaign_id == bindparam("campaign_id"))
 _STATE_AFTER: Final = {"paused": "paused", "resumed": "active"}
 
 
@@ -79,9 +80,8 @@ def last_rejoin(connection: Connection, tenant: str, campaign_id: str) -> Campai
 
 def campaign_by_id(connection: Connection, tenant: str, campaign_id: str) -> CampaignRow | None:
     """One campaign as it stands."""
-    query = _CURRENT.where(campaigns.c.tenant == tenant, campaigns.c.campaign_id == campaign_id)
-    row = connection.execute(query).first()
-    return CampaignRow._make(row) if row else None
+    found = run(connection, _BY_ID, tenant=tenant, campaign_id=campaign_id)
+    return CampaignRow._make(found[0]) if found else None
 
 
 def all_campaigns(connection: Connection, tenant: str) -> list[CampaignRow]:

@@ -61,10 +61,8 @@ def test_a_worker_that_has_beaten_since_is_not_swept(store: Store) -> None:
 
 @pytest.fixture
 def several() -> Iterator[Store]:
-    databases.use("postgresql")
-    with Store(databases.fresh_url()) as opened:
+    with databases.on("postgresql"), Store(databases.fresh_url()) as opened:
         yield opened
-    databases.use("sqlite")
 
 
 def test_a_transaction_that_holds_a_lease_is_waited_for_by_who_voids_it_and_by_nobody_else(several: Store) -> None:
