@@ -1,7 +1,8 @@
 """The outbox: touches whose time has come are leased, handed to the sender, and noted as sent; late ones expire.
 
 `planned -> leased -> sending -> sent`: that a touch is being sent is on disk before the sender is called, so that a
-crash in between leaves it `sending`, and later `unknown`, never sent twice.
+crash in between leaves it `sending`, and later `unknown`, never sent twice. Any number of workers may do this at once:
+each leases touches that no other is at, and what it says of them later counts only while the lease is its own.
 """
 
 from __future__ import annotations
@@ -58,6 +59,11 @@ class Outbox:
             page, outgoing = leased
             if not page:
                 continue
+            if self._runtime.now_us() >= (page[0].lease_until_us or 0):
+                # This process was stopped meanwhile, and others take the touches to be lost: it must not send them.
+                _log.error("lease_ran_out", touches=len(page))
+                store.write(partial(self._return, page=page))
+                break
             try:
                 self._sender.send(outgoing)
             except OSError as error:
@@ -71,11 +77,13 @@ class Outbox:
     def cancel(self, connection: Connection, decision_ids: Sequence[str], reason: str) -> None:
         """Take planned touches back."""
         known = touches.touches_by_ids(connection, self._runtime.tenant, decision_ids)
-        self._end(connection, [touch for touch in known.values() if touch.state == "planned"], "cancelled", reason)
+        planned = self._held(connection, list(known.values()), lambda touch: touch.state == "planned")
+        self._end(connection, planned, "cancelled", reason)
 
     def _expire(self, connection: Connection) -> int:
         overdue = touches.overdue_touches(connection, self._runtime.tenant, self._runtime.now_us(), PAGE)
-        self._end(connection, overdue, "expired", Reason.EXPIRED_LATE.value)
+        planned = self._held(connection, overdue, lambda touch: touch.state == "planned")
+        self._end(connection, planned, "expired", Reason.EXPIRED_LATE.value)
         return len(overdue)
 
     def _recover(self, connection: Connection) -> None:
@@ -107,6 +115,7 @@ class Outbox:
             for state in ("leased", "sending")
         ]
         touches.transition(connection, tenant, changes)
+        page = [touch._replace(state="sending", lease_token=token, lease_until_us=until_us) for touch in page]
         return page, self._outgoing(connection, page, people)
 
     def _reachable(
@@ -119,6 +128,7 @@ class Outbox:
         barred = suppressed(connection, self._runtime, addresses)
         self._end(connection, [touch for touch in due if touch.subject_id not in people], "cancelled", ERASED)
         refused = [touch for touch, found in zip(known, barred, strict=True) if found]
+        customers.hold_subjects(connection, self._runtime.tenant, [touch.subject_id for touch in refused])
         self._end(connection, refused, "cancelled", Reason.SUPPRESSED.value)
         return [touch for touch, found in zip(known, barred, strict=True) if not found]
 
@@ -149,21 +159,35 @@ class Outbox:
     def _sent(self, connection: Connection, page: Sequence[TouchRow]) -> None:
         """Note what was sent. An event may have proved it already, and the lease may have run out."""
         tenant, now_us = self._runtime.tenant, self._runtime.now_us()
-        page = self._still(connection, page, {"sending", "unknown"})
+        token = page[0].lease_token
+        # What is unknown was never leased again: we know it.
+        page = self._held(connection, page, lambda touch: touch.state == "unknown" or _leased_by(token, touch))
         touches.transition(connection, tenant, [TouchChange(touch.decision_id, "sent", now_us) for touch in page])
         self._note(connection, page, lambda book, touch: sent(book, touch, now_us))
 
     def _fail(self, connection: Connection, page: Sequence[TouchRow]) -> None:
         """The sender raised: what it did with them cannot be known."""
-        now_us = self._runtime.now_us()
-        page = self._still(connection, page, {"sending"})
-        changes = [TouchChange(touch.decision_id, "unknown", now_us, "sender_failed") for touch in page]
+        self._let_go(connection, page, "unknown", "sender_failed")
+
+    def _return(self, connection: Connection, page: Sequence[TouchRow]) -> None:
+        """Nothing was done with them."""
+        self._let_go(connection, page, "planned", "lease_lost")
+
+    def _let_go(self, connection: Connection, page: Sequence[TouchRow], state: str, reason: str) -> None:
+        """End our lease of those that we still have."""
+        now_us, token = self._runtime.now_us(), page[0].lease_token
+        page = self._held(connection, page, partial(_leased_by, token))
+        changes = [TouchChange(touch.decision_id, state, now_us, reason) for touch in page]
         touches.transition(connection, self._runtime.tenant, changes)
 
-    def _still(self, connection: Connection, page: Sequence[TouchRow], states: set[str]) -> list[TouchRow]:
-        """Those of the page that are in one of these states now."""
-        now = touches.touches_by_ids(connection, self._runtime.tenant, [touch.decision_id for touch in page])
-        return [touch for touch in page if now[touch.decision_id].state in states]
+    def _held(
+        self, connection: Connection, page: Sequence[TouchRow], still: Callable[[TouchRow], bool]
+    ) -> list[TouchRow]:
+        """Those of the page of which this is so now; nobody changes them, or their customers, until we are done."""
+        tenant = self._runtime.tenant
+        customers.hold_subjects(connection, tenant, [touch.subject_id for touch in page])
+        now = touches.hold_touches(connection, tenant, [touch.decision_id for touch in page])
+        return [touch for touch in page if touch.decision_id in now and still(now[touch.decision_id])]
 
     def _end(self, connection: Connection, page: Sequence[TouchRow], state: str, reason: str) -> None:
         """Touches that will not be sent: they count no longer against the campaign's limit."""
@@ -188,3 +212,7 @@ class Outbox:
         for touch in page:
             books[touch.subject_id] = change(books.get(touch.subject_id, history.EMPTY), touch)
         ledgers.put_ledgers(connection, tenant, {subject_id: history.dumps(book) for subject_id, book in books.items()})
+
+
+def _leased_by(token: str | None, touch: TouchRow) -> bool:
+    return touch.state == "sending" and touch.lease_token == token

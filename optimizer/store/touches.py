@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import bindparam, func, select, update
 
+from optimizer import metrics
 from optimizer.store.bulk import change_rows, insert_rows, one_of, select_in
 from optimizer.store.rows import TouchRow, TransitionRow
 from optimizer.store.tables import touch_transitions, touches
+from optimizer.store.transactions import after_commit
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
@@ -17,6 +20,7 @@ if TYPE_CHECKING:
 
 _ALL = select(*touches.columns)
 _BY_ID = _ALL.where(touches.c.tenant == bindparam("tenant"), one_of(touches.c.decision_id))
+_HELD = _BY_ID.order_by(touches.c.decision_id).with_for_update()
 _SEQS = select(touches.c.decision_id, touches.c.seq).where(
     touches.c.tenant == bindparam("tenant"), one_of(touches.c.decision_id)
 )
@@ -56,6 +60,7 @@ def insert_touches(connection: Connection, rows: Sequence[TouchRow], at_us: int)
     insert_rows(connection, touches, rows)
     first = [TransitionRow(row.tenant, row.decision_id, 0, row.state, at_us, None) for row in rows]
     insert_rows(connection, touch_transitions, first)
+    _count(connection, first)
 
 
 def transition(connection: Connection, tenant: str, changes: Sequence[TouchChange]) -> None:
@@ -87,11 +92,22 @@ def transition(connection: Connection, tenant: str, changes: Sequence[TouchChang
         )
     insert_rows(connection, touch_transitions, transitions)
     change_rows(connection, _CHANGE, list(updates.values()), _CHANGES)
+    _count(connection, transitions)
+
+
+def _count(connection: Connection, rows: Sequence[TransitionRow]) -> None:
+    after_commit(connection, partial(metrics.count, metrics.TRANSITIONS, [(row.tenant, row.state) for row in rows]))
 
 
 def touches_by_ids(connection: Connection, tenant: str, decision_ids: Iterable[str]) -> dict[str, TouchRow]:
     """The touches that those decisions have, by decision id."""
     found = select_in(connection, _BY_ID, decision_ids, tenant=tenant)
+    return {row.decision_id: TouchRow._make(row) for row in found}
+
+
+def hold_touches(connection: Connection, tenant: str, decision_ids: Iterable[str]) -> dict[str, TouchRow]:
+    """Like `touches_by_ids`, and nobody else changes them until this transaction ends."""
+    found = select_in(connection, _HELD, sorted(decision_ids), tenant=tenant)
     return {row.decision_id: TouchRow._make(row) for row in found}
 
 
@@ -120,13 +136,14 @@ def due_touches(
 ) -> list[TouchRow]:
     """The planned touches that the service sends and whose time has come, without those of `paused` campaigns.
 
-    In the order (send_us, decision id).
+    In the order (send_us, decision id); held until this transaction ends, and without those that another one holds.
     """
     query = (
         _ALL.where(touches.c.tenant == tenant, touches.c.state == "planned", touches.c.send_us <= now_us)
         .where(touches.c.dispatch == "service", touches.c.campaign_id.not_in(list(paused)))
         .order_by(touches.c.send_us, touches.c.decision_id)
         .limit(limit)
+        .with_for_update(skip_locked=True)
     )
     return [TouchRow._make(row) for row in connection.execute(query)]
 
@@ -145,12 +162,16 @@ def overdue_touches(connection: Connection, tenant: str, now_us: int, limit: int
 
 
 def lost_leases(connection: Connection, tenant: str, now_us: int, limit: int) -> list[TouchRow]:
-    """The touches whose lease ran out before they were sent, in the order (send_us, decision id)."""
+    """The touches whose lease ran out before they were sent, in the order (send_us, decision id).
+
+    Held until this transaction ends, and without those that another one holds.
+    """
     query = (
         _ALL.where(touches.c.tenant == tenant, touches.c.state.in_(["leased", "sending"]))
         .where(touches.c.lease_until_us <= now_us)
         .order_by(touches.c.send_us, touches.c.decision_id)
         .limit(limit)
+        .with_for_update(skip_locked=True)
     )
     return [TouchRow._make(row) for row in connection.execute(query)]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,8 @@ from tests.optimizer.engine_example import ATTRIBUTES, SLOTS, START, Notes, Rig,
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from sqlalchemy import Connection
 
     from optimizer.campaign import CampaignFile
 
@@ -248,3 +251,57 @@ def test_the_file_sender_appends_lines_channel_by_channel(tmp_path: Path) -> Non
         "version": 2,
         "send_at": START.isoformat(),
     }
+
+
+def test_several_workers_at_once_send_every_touch_once(monkeypatch: pytest.MonkeyPatch, database: str) -> None:
+    """Half of the touches are due and half are overdue, of one customer each, in small pages."""
+    monkeypatch.setattr(outbox, "PAGE", 3)
+    with Rig(only("email")) as rig:
+        overdue = [rig.ask(each).decision_id for each in rig.customers(40)]
+        rig.pass_by(hours=24)
+        due = [rig.ask(f"c{i:03d}").decision_id for i in range(40)]
+        senders = [Notes() for _ in range(4)]
+        workers = [Engine(rig.store, ATTRIBUTES, sender, clock=rig.clock) for sender in senders]
+        with ThreadPoolExecutor(len(workers)) as several:
+            done = list(several.map(lambda worker: worker.outbox.dispatch_due(), workers))
+        sent = [touch.decision_id for sender in senders for touch in sender.sent]
+        assert sorted(sent) == sorted(due)
+        assert sum(done) == len(due)
+        assert {tuple(rig.states(each)) for each in overdue} == {("planned", "expired")}
+        assert {tuple(rig.states(each)) for each in due} == {("planned", "leased", "sending", "sent")}
+        assert database in rig.store.url
+
+
+def test_a_worker_that_was_stopped_before_it_sent_leaves_the_touches_to_others() -> None:
+    """Between the transaction that leases and the sender: what it holds is taken to be lost meanwhile."""
+    with Rig(only("email")) as rig:
+        made = rig.ask()
+        lease = rig.engine.outbox._lease  # noqa: SLF001 - the moment after it
+
+        def stopped(connection: Connection) -> object:
+            leased = lease(connection)
+            rig.pass_by(seconds=90)
+            return leased
+
+        rig.engine.outbox._lease = stopped  # type: ignore[method-assign,assignment] # noqa: SLF001
+        assert rig.engine.outbox.dispatch_due() == 0
+        assert not rig.sender.sent
+        assert rig.states(made.decision_id) == ["planned", "leased", "sending", "planned"]
+        rig.engine.outbox._lease = lease  # type: ignore[method-assign] # noqa: SLF001
+        rig.jobs()
+        assert [touch.decision_id for touch in rig.sender.sent] == [made.decision_id]
+
+
+def test_what_a_replaced_worker_says_of_a_touch_does_not_count() -> None:
+    with Rig(only("email")) as rig:
+        made = rig.ask()
+
+        def meanwhile() -> None:
+            """Another one leases the touch, after it was given back."""
+            lease = TouchChange(made.decision_id, "sending", rig.now_us, None, "another", rig.now_us + LEASE_US)
+            rig.store.write(lambda c: touches.transition(c, "default", [lease]))
+            raise OSError("connection reset")
+
+        rig.sender.before = meanwhile
+        rig.jobs()
+        assert rig.touch(made.decision_id)[-2:] == ("another", rig.now_us + LEASE_US)

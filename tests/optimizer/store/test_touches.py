@@ -76,8 +76,8 @@ def test_only_planned_touches_of_the_service_are_due_and_none_of_a_paused_campai
         touch("callers", send_us=1, dispatch="caller"),
         touch("paused", send_us=1, campaign_id="paused"),
     )
-    assert ids(store.read(lambda c: due_touches(c, "default", 10, 9, paused=["paused"]))) == ["first", "second"]
-    assert ids(store.read(lambda c: due_touches(c, "default", 10, 1))) == ["paused"]
+    assert ids(store.write(lambda c: due_touches(c, "default", 10, 9, paused=["paused"]))) == ["first", "second"]
+    assert ids(store.write(lambda c: due_touches(c, "default", 10, 1))) == ["paused"]
 
 
 def test_touches_that_were_not_carried_out_in_time_are_found(store: Store) -> None:
@@ -90,7 +90,7 @@ def test_touches_that_were_not_carried_out_in_time_are_found(store: Store) -> No
         touch("held", state="sending", lease_token="t", lease_until_us=6),  # noqa: S106 - a lease's name
     )
     assert ids(store.read(lambda c: overdue_touches(c, "default", 5, 9))) == ["callers", "late"]
-    assert ids(store.read(lambda c: lost_leases(c, "default", 5, 9))) == ["lost"]
+    assert ids(store.write(lambda c: lost_leases(c, "default", 5, 9))) == ["lost"]
 
 
 def test_the_next_instant_to_act_is_a_send_of_ours_or_an_expiry_of_the_callers(store: Store) -> None:
