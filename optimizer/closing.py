@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import orjson
 
+from optimizer import metrics
 from optimizer.decisions import TOUCH_LIFETIME_US
 from optimizer.groups import Group
 from optimizer.history import HOUR_US
@@ -18,6 +19,7 @@ from optimizer.recording import SENT_EVENTS
 from optimizer.rewards import DecisionFacts, EventFacts, JoinedReward, join
 from optimizer.store import campaigns, decisions, events, rewards, settled, touches
 from optimizer.store.rows import DecisionHead, EventRow, RewardRow
+from optimizer.store.transactions import after_commit
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -83,6 +85,7 @@ class Closing:
             for head, reward in zip(heads, joined, strict=True)
         ]
         rewards.insert_rewards(connection, rows)
+        after_commit(connection, partial(metrics.CLOSINGS.labels(tenant, campaign_id).inc, len(rows)))
         return len(rows)
 
     def _paused(self, connection: Connection, campaign_id: str, heads: Sequence[DecisionHead]) -> dict[str, str]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import orjson
 
-from optimizer import history
+from optimizer import history, metrics
 from optimizer.clock import from_us
 from optimizer.decider import Batch, Choices
 from optimizer.errors import Conflict, InvalidInput, OptimizerError
@@ -19,6 +20,7 @@ from optimizer.groups import GROUPS, Group, assign
 from optimizer.reasons import ALLOWED, Reason
 from optimizer.store import customers, decisions, events, ledgers, touches
 from optimizer.store.rows import CustomerRow, DecisionRow, EventRow
+from optimizer.store.transactions import after_commit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -56,8 +58,11 @@ class DecisionRequest:
     def body_hash(self) -> str:
         """What tells a repeat from another question under the same id."""
         body = [self.customer_id, dict(self.attributes), self.timezone]
-        # The standard library's, which writes whatever JSON can say, such as integers of any size.
-        return sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
+        try:
+            written = orjson.dumps(body, option=orjson.OPT_SORT_KEYS)
+        except TypeError:  # the standard library's writes whatever JSON can say, such as integers of any size
+            written = json.dumps(body, sort_keys=True).encode()
+        return sha256(written).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,7 +238,7 @@ class Decisions:
         if problems:
             raise InvalidInput("; ".join(f"attributes.{p.field}: {p.message}" for p in problems))
         if request.timezone is not None and request.timezone not in ZONES:
-            raise InvalidInput(f"timezone: {request.timezone!r} is not an IANA time zone such as America/Mexico_City")
+            raise InvalidInput("timezone: expected an IANA time zone such as America/Mexico_City")
         known = {name: clean.get(name) for name in request.attributes}
         context = context_of(version, row, known, request.timezone)
         return Subject(request.customer_id, row.subject_id, context, request.request_id, request.body_hash)
@@ -262,6 +267,8 @@ class Decisions:
         outcome = _Outcome(now_us, ids, batch, histories, choices, served)
         rows = _rows(runtime.tenant, version, subjects, outcome)
         decisions.insert_decisions(connection, rows)
+        counted = [(row.tenant, row.campaign_id, row.group_name, row.reason or metrics.SENT) for row in rows]
+        after_commit(connection, partial(metrics.count, metrics.DECISIONS, counted))
         self._plan_touches(connection, version, rows, books)
         found = events.take_parked(connection, runtime.tenant, rows)
         if found:

@@ -8,16 +8,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from optimizer import history
+from optimizer import history, metrics
 from optimizer.clock import to_us
 from optimizer.errors import InvalidInput
 from optimizer.store import customers, decisions, events, ledgers, touches
 from optimizer.store.rows import DecisionHead, EventRow, TouchRow
 from optimizer.store.touches import TouchChange
+from optimizer.store.transactions import after_commit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -115,7 +117,9 @@ class Recording:
         unknown = _unknown(fresh, heads)
         events.park_events(connection, unknown)
         self._act(connection, fresh, heads)
-        return self._receipts(reported, new, {row.event_id for row in unknown}, heads, now_us)
+        receipts = self._receipts(reported, new, {row.event_id for row in unknown}, heads, now_us)
+        after_commit(connection, partial(metrics.count, metrics.EVENTS, [(tenant, each.status) for each in receipts]))
+        return receipts
 
     @staticmethod
     def _receipts(

@@ -15,6 +15,7 @@ import numpy as np
 import orjson
 import structlog
 
+from optimizer import metrics
 from optimizer.clock import from_us
 from optimizer.facts import columns_of, schedules_of
 from optimizer.learner import Learner, Lessons
@@ -139,6 +140,7 @@ class Trainer:
                 self._learn(course, campaign, config_hash, list(group))
             course.watermark = (rows[-1].mature_us, rows[-1].decision_id)
             learned += len(rows)
+            metrics.LEARNED.labels(tenant, campaign.id).inc(len(rows))
         return learned
 
     @staticmethod
@@ -214,6 +216,7 @@ class Trainer:
 
         runtime.store.write(change)
         course.published = course.watermark
+        metrics.PUBLISHED.labels(runtime.tenant, campaign_id).inc()
         self._serving.publish(version, row.snapshot_id, snapshot)
         _log.info("snapshot_published", campaign=campaign_id, snapshot=row.snapshot_id, learned=snapshot.events)
 

@@ -40,7 +40,7 @@ def write(engine: Engine, change: Callable[[Connection], T]) -> T:
 
 def after_commit(connection: Connection, act: Callable[[], None]) -> None:
     """Do something once what this transaction writes is on disk, and never if it fails; for counting what happened."""
-    connection.info[_AFTER].append(act)
+    connection.info.setdefault(_AFTER, []).append(act)
 
 
 def _read(engine: Engine, query: Callable[[Connection], T]) -> T:
