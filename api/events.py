@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import orjson
 from fastapi import APIRouter, Request
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from tempfile import SpooledTemporaryFile
 
     from optimizer.recording import Receipt
+
+MAX_ARRAY: Final = 10_000
 
 router = APIRouter(prefix="/v1", tags=["events"], route_class=JsonRoute)
 
@@ -58,6 +60,9 @@ def record_events(request: Request, body: SpooledBody, engine: TheEngine) -> Res
         raise HTTPException(status.HTTP_415_UNSUPPORTED_MEDIA_TYPE, expected)
     value = _json(body)
     if isinstance(value, list):
+        if len(value) > MAX_ARRAY:
+            detail = f"The array has more than {MAX_ARRAY:,} events; send it in parts, or as NDJSON."
+            raise HTTPException(status.HTTP_413_CONTENT_TOO_LARGE, detail)
         return _answer(
             b"[" + b",".join(line.model_dump_json().encode() for line in rows.lines(enumerate(value, 1))) + b"]"
         )

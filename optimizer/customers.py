@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 
 from optimizer.attributes import Attributes, AttributeType, FieldProblem, did_you_mean
 from optimizer.errors import InvalidInput
+from optimizer.limits import flaw
 from optimizer.store.customers import Customer
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ class CustomerChunk:
 
 
 def check_customer(body: object, attributes: Attributes) -> tuple[Customer | None, list[FieldProblem]]:
-    """The customer that a JSON value describes, or None and everything that is wrong with it."""
+    """The customer that a JSON value describes, or None and everything that is wrong with it, without any value."""
     if not isinstance(body, dict):
         return None, [FieldProblem("customer", f"expected an object, got {type(body).__name__}")]
     problems = [
@@ -73,11 +74,10 @@ def check_customer(body: object, attributes: Attributes) -> tuple[Customer | Non
     ]
     customer_id = body.get("customer_id")
     if not isinstance(customer_id, str) or not 0 < len(customer_id) <= MAX_ID_LENGTH or not customer_id.isprintable():
-        message = f"expected a text of 1 to {MAX_ID_LENGTH} printable characters, got {customer_id!r}"
-        problems.append(FieldProblem("customer_id", message))
+        problems.append(FieldProblem("customer_id", f"expected a text of 1 to {MAX_ID_LENGTH} printable characters"))
     timezone = body.get("timezone")
     if timezone is not None and not (isinstance(timezone, str) and timezone in _zones()):
-        problems.append(FieldProblem("timezone", f"expected an IANA time zone such as Europe/Paris, got {timezone!r}"))
+        problems.append(FieldProblem("timezone", "expected an IANA time zone such as Europe/Paris"))
     clean, wrong = attributes.validate_row(_part(body, "attributes", problems))
     problems += [FieldProblem(f"attributes.{problem.field}", problem.message) for problem in wrong]
     addresses = _typed(body, "addresses", str, "a text", problems)
@@ -125,11 +125,17 @@ def _zones() -> frozenset[str]:
 
 
 def _part(body: Mapping[str, Any], name: str, problems: list[FieldProblem]) -> Mapping[str, Any]:
-    """The object under that name, empty where it is absent or null."""
+    """The object under that name, empty where it is absent, null or of no use."""
     part = body.get(name)
-    if part is None or isinstance(part, dict):
-        return part or {}
-    problems.append(FieldProblem(name, f"expected an object, got {part!r}"))
+    if part is None:
+        return {}
+    if isinstance(part, dict):
+        wrong = flaw(part)
+        if wrong is None:
+            return part
+        problems.append(FieldProblem(name, wrong))
+        return {}
+    problems.append(FieldProblem(name, "expected an object"))
     return {}
 
 
@@ -140,7 +146,7 @@ def _typed(
     entries = {key: value for key, value in _part(body, name, problems).items() if value is not None}
     for key, value in entries.items():
         if not isinstance(value, kind):
-            problems.append(FieldProblem(f"{name}.{key}", f"expected {expected}, got {value!r}"))
+            problems.append(FieldProblem(f"{name}.{key}", f"expected {expected}"))
     return entries
 
 

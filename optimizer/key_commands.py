@@ -84,4 +84,6 @@ def _span(option: str, text: str) -> timedelta:
     try:
         return _SPAN.validate_python(text)
     except ValidationError as error:
-        raise InvalidInput(f"{option}: {error.errors(include_url=False)[0]['msg']}") from error
+        raise InvalidInput(
+            f"{option}: {error.errors(include_url=False)[0]['msg'].removeprefix('Value error, ')}"
+        ) from error

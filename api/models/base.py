@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, StringConstraints
+
+from optimizer.limits import flaw
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -12,6 +14,17 @@ if TYPE_CHECKING:
 
 Key = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=256, pattern=r"^[^\x00-\x1f\x7f]+$")]
 """An identifier that the caller chose: 1 to 256 characters, none of them a control character."""
+
+
+def _within_limits(value: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    wrong = flaw(value)
+    if wrong is not None:
+        raise ValueError(wrong)
+    return value
+
+
+Facts = Annotated[dict[str, JsonValue], AfterValidator(_within_limits)]
+"""What callers tell in names of their own: neither too much nor too deep."""
 
 Flag = Annotated[bool, Field(strict=True)]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import BaseModel, ConfigDict, Field
 
-from api.models.base import Key, Sent, examples
+from api.models.base import Facts, Key, Sent, examples
 from api.ndjson import ROW
 from optimizer.clock import from_us
 from optimizer.decisions import DecisionRequest
@@ -76,7 +76,7 @@ class DecisionIn(Sent):
         description="Your own id of this question, unique in the campaign. A repeat gets the stored decision; another "
         "question under the same id is a conflict."
     )
-    attributes: dict[str, JsonValue] = Field(
+    attributes: Facts = Field(
         default={}, description="Declared attributes; they win over those of the customer table. Null is missing."
     )
     timezone: str | None = Field(default=None, description="IANA time zone; it wins over the customer's.")

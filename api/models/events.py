@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Self
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from api.models.base import Key, Sent, examples
+from api.models.base import Facts, Key, Sent, examples
 from api.models.decisions import DECISION_ID
 from api.ndjson import ROW
 from optimizer.recording import EventIn, Status
@@ -50,9 +50,7 @@ class EventObserved(Sent):
     campaign_id: Id | None = Field(default=None, description="With `request_id`: the campaign that was asked.")
     request_id: Key | None = Field(default=None, description="The id of the question that led to the decision.")
     customer_id: Key | None = Field(default=None, description="The customer, where no decision is named.")
-    fields: dict[str, JsonValue] = Field(
-        default={}, description="What else is known, such as the margin of a purchase."
-    )
+    fields: Facts = Field(default={}, description="What else is known, such as the margin of a purchase.")
 
     @model_validator(mode="after")
     def _names_something(self) -> Self:

@@ -8,6 +8,8 @@ import pytest
 
 from optimizer.attributes import Attribute, Attributes, AttributeType, FieldProblem, to_columns
 
+TEXT = "expected a text of at most 10,000 characters, without NUL"
+TEXTS = "expected a list of at most 1,000 texts, each of at most 10,000 characters"
 DECLARED = Attributes(
     tuple(
         Attribute(name=name, type=kind, description="A fact.")
@@ -36,17 +38,21 @@ def test_a_missing_value_is_left_out_and_an_empty_list_is_kept() -> None:
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
-        ("age", "41", "expected a finite number, got '41'"),
-        ("age", True, "expected a finite number, got True"),
-        ("age", math.nan, "expected a finite number, got nan"),
-        ("age", math.inf, "expected a finite number, got inf"),
-        ("age", 10**309, f"expected a finite number, got 1{'0' * 309}"),
-        ("member", 1, "expected true or false, got 1"),
-        ("plan", 3, "expected a text, got 3"),
-        ("plan", "half a \ud83d", r"expected a text, got 'half a \ud83d'"),
-        ("interests", ["\udc00"], r"expected a list of texts, got ['\udc00']"),
-        ("interests", "a", "expected a list of texts, got 'a'"),
-        ("interests", ["a", 1], "expected a list of texts, got ['a', 1]"),
+        ("age", "41", "expected a finite number"),
+        ("age", True, "expected a finite number"),
+        ("age", math.nan, "expected a finite number"),
+        ("age", math.inf, "expected a finite number"),
+        ("age", 10**309, "expected a finite number"),
+        ("member", 1, "expected true or false"),
+        ("plan", 3, TEXT),
+        ("plan", "half a \ud83d", TEXT),
+        ("plan", "a\0b", TEXT),
+        ("plan", "a" * 10_001, TEXT),
+        ("interests", ["\udc00"], TEXTS),
+        ("interests", ["\0"], TEXTS),
+        ("interests", ["a"] * 1001, TEXTS),
+        ("interests", "a", TEXTS),
+        ("interests", ["a", 1], TEXTS),
         ("plann", "gold", "not a declared attribute; did you mean plan?"),
         ("zzz", 1, "not a declared attribute"),
     ],

@@ -97,11 +97,11 @@ def test_every_rejected_row_is_reported_with_its_line_and_field_and_the_others_a
     customers, problems = load(path)
     assert [customer.customer_id for customer in customers] == ["ok", "last"]
     assert problems == [
-        ":3: customer_id: expected a text of 1 to 256 printable characters, got None",
-        ":4: timezone: expected an IANA time zone such as Europe/Paris, got 'Mars/North'",
-        ":4: attributes.days: expected a finite number, got 'many'",
-        ":4: consents.email: expected true or false, got 'perhaps'",
-        ":5: customer_id: expected a text of 1 to 256 printable characters, got 'multi\\nline'",
+        ":3: customer_id: expected a text of 1 to 256 printable characters",
+        ":4: timezone: expected an IANA time zone such as Europe/Paris",
+        ":4: attributes.days: expected a finite number",
+        ":4: consents.email: expected true or false",
+        ":5: customer_id: expected a text of 1 to 256 printable characters",
         ":7: line: expected 5 cells, got 2",
         ":8: customer_id: 'ok' is the customer of line 2 already",
     ]
@@ -151,7 +151,10 @@ def test_bytes_that_are_not_utf8_are_refused(tmp_path: Path) -> None:
 def test_a_parquet_file_may_have_numbers_as_customer_ids(tmp_path: Path) -> None:
     path = tmp_path / "a.parquet"
     pq.write_table(pa.table({"customer_id": [7, 8], "plan": [1, None]}), path)
-    assert load(path) == ([Customer("8")], [":1: attributes.plan: expected a text, got 1"])
+    assert load(path) == (
+        [Customer("8")],
+        [":1: attributes.plan: expected a text of at most 10,000 characters, without NUL"],
+    )
 
 
 JSON = st.recursive(
