@@ -28,8 +28,8 @@ def create_app(
 ) -> FastAPI:
     """The application; starting and closing the engine is the caller's business.
 
-    Its routes are plain functions, run in threads: the engine blocks until a decision is on disk, and many threads that
-    wait together share one commit.
+    Most of its routes are plain functions, run in threads: the engine blocks until what was done is on disk. Single
+    decisions wait without a thread; those that wait together are decided in one transaction.
 
     Args:
         engine: of the operator's own tenant.

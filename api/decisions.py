@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from fastapi import APIRouter
@@ -10,7 +11,7 @@ from fastapi.responses import StreamingResponse
 from api import ndjson
 from api.models import DecisionIn, DecisionLine, DecisionOut, ExplanationOut
 from api.openapi import lines, rows
-from api.requests import JsonRoute, SpooledBody, TheEngine
+from api.requests import DirectRoute, JsonRoute, SpooledBody, TheEngine
 from optimizer.errors import OptimizerError
 
 if TYPE_CHECKING:
@@ -21,16 +22,18 @@ if TYPE_CHECKING:
 router = APIRouter(prefix="/v1", tags=["decisions"], route_class=JsonRoute)
 
 
-@router.post("/decisions")
-def decide(question: DecisionIn, engine: TheEngine) -> DecisionOut:
+async def decide(question: DecisionIn, engine: TheEngine) -> DecisionOut:
     """Decide what to send to one customer, or not to send anything.
 
     The decision is on disk when it is answered. Nothing to send is an answer: `arm` is null and `reason` says why.
     """
-    [answer] = engine.decide([question.request()])
+    [answer] = await asyncio.wrap_future(engine.deciding([question.request()]))
     if isinstance(answer, OptimizerError):
         raise answer
     return DecisionOut.of(answer)
+
+
+router.add_api_route("/decisions", decide, methods=["POST"], route_class_override=DirectRoute)
 
 
 @router.post(

@@ -51,7 +51,7 @@ def test_an_unforeseen_error_keeps_its_details_to_itself(
     def fail(*_: object) -> None:
         raise RuntimeError("password=hunter2")
 
-    monkeypatch.setattr(engine, "decide", fail)
+    monkeypatch.setattr(engine, "deciding", fail)
     response = client.post("/v1/decisions", json=QUESTION)
     assert (response.status_code, response.json()["code"]) == (500, "internal")
     assert response.headers["content-type"] == "application/problem+json"
