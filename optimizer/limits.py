@@ -34,7 +34,7 @@ def flaw(value: object, depth: int = 1) -> str | None:
         if depth > MAX_DEPTH:
             return f"objects and lists lie at most {MAX_DEPTH} deep within one another"
         return _flaw_of_object(value, depth) if isinstance(value, dict) else _flaw_of_list(value, depth)
-    return _INTEGER if isinstance(value, int) and abs(value) > MAX_INTEGER else None
+    return _INTEGER if isinstance(value, int) and not -MAX_INTEGER - 1 <= value <= MAX_INTEGER else None
 
 
 def _flaw_of_object(value: dict[str, object], depth: int) -> str | None:
