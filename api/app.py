@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Final
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
-from api import audit, campaigns, customers, decisions, events, health, openapi, problems
+from api import audit, campaigns, customers, decisions, events, health, metrics, openapi, problems
 from api.doors import Doors, Limits
+from api.watch import Watch
+from optimizer.gauges import Gauges
 from optimizer.tenants import Tenants
 
 if TYPE_CHECKING:
@@ -46,6 +48,7 @@ def create_app(
         generate_unique_id_function=lambda route: route.name,
     )
     app.state.tenants = tenants or Tenants(engine)
+    app.state.gauges = Gauges(app.state.tenants)
     problems.install(app)
     app.add_middleware(Doors, runtime=engine.runtime, limits=limits or Limits())
     if origins:
@@ -56,7 +59,8 @@ def create_app(
             allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "X-Api-Key", "X-Request-Id"],
             expose_headers=["Idempotent-Replayed", "Retry-After", "X-Request-Id"],
         )
-    for room in (decisions, events, customers, campaigns, audit, health):
+    app.add_middleware(Watch)
+    for room in (decisions, events, customers, campaigns, audit, health, metrics):
         app.include_router(room.router)
     app.openapi = partial(openapi.document, app)  # type: ignore[method-assign]
     return app

@@ -4,7 +4,7 @@ One ASGI middleware, on the path of every decision: it looks the headers up once
 adds no task and no thread. It gives each request an id, finds its caller and refuses what the caller may not do, limits
 how often, how much and how slowly is sent, ends what takes too long, and puts the security headers on every answer.
 
-It leaves `request_id` and `caller` in the state of the request.
+It leaves `request_id` and `caller` in the state of the request, and the ids of both on every line logged for it.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from structlog.contextvars import bind_contextvars
 
 from api import problems
 from api.access import ALIVE, CAMPAIGNS, MAX_BATCH_BYTES, MAX_JSON_BYTES, READY, Rule, rule_of, too_large
@@ -24,6 +25,7 @@ from api.locks import Locks
 from api.once import HEADER as IDEMPOTENCY_KEY
 from api.once import Once
 from api.rates import Rates
+from optimizer import metrics
 from optimizer.bound import no_campaign
 from optimizer.errors import OptimizerError
 from optimizer.keys import Caller, Scope
@@ -107,12 +109,16 @@ class Doors:
         try:
             state = request.setdefault("state", {})
             state["request_id"] = visit.request_id.decode("ascii")
-            state["caller"] = await self._admitted(request, headers, rule)
+            bind_contextvars(request_id=state["request_id"])
+            state["caller"] = caller = await self._admitted(request, headers, rule)
+            if caller.key_id is not None:
+                bind_contextvars(key=caller.key_id)
             visit.begin()
             await (self._once if IDEMPOTENCY_KEY in headers and request["method"] == "POST" else self._app)(
                 request, visit.receive, visit.send
             )
         except Refused as refused:
+            metrics.HTTP_REFUSED.labels(refused.problem.code).inc()
             await visit.answer(refused.problem, refused.headers)
         except OptimizerError as error:
             await visit.answer(problems.of_error(error), problems.retry(error))

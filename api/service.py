@@ -15,6 +15,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from api import once
 from api.app import create_app
 from api.binding import check_binding
+from optimizer import metrics
 from optimizer.errors import Unavailable
 from optimizer.tenants import Tenants
 
@@ -74,7 +75,7 @@ def serve(engine: Engine, host: str, port: int, *, limits: Limits | None = None,
     taken_host, taken_port = listener.getsockname()[:2]
     campaigns = [report.campaign_id for report in engine.campaigns()]
     _log.info(
-        "service_started", host=taken_host, port=taken_port, database=engine.runtime.store.url, campaigns=campaigns
+        "service_started", host=taken_host, port=taken_port, database=engine.runtime.store.name, campaigns=campaigns
     )
     try:
         server.run(sockets=[listener])
@@ -109,12 +110,13 @@ def make_scheduler(jobs: Sequence[Job]) -> BackgroundScheduler:
 
 
 def guarded(job: Job) -> Callable[[], Any]:
-    """The job, which logs what it raises."""
+    """The job, which logs and counts what it raises."""
 
     def run() -> None:
         try:
             job.run()
         except Exception:  # noqa: BLE001 -- whatever it was, the job is tried again at its next time
+            metrics.JOB_FAILURES.labels(job.name).inc()
             _log.exception("job_failed", job=job.name)
 
     return run

@@ -5,12 +5,13 @@ Everything outside the library calls this, the simulator too.
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
-from optimizer import audit
+from optimizer import audit, metrics
 from optimizer.audit import SERVICE
 from optimizer.auditing import PropensityAudit
 from optimizer.clock import Clock, SystemClock, from_us
@@ -218,7 +219,11 @@ class Engine:
 
     def deciding(self, requests: Sequence[DecisionRequest]) -> Future[Sequence[Decision | OptimizerError]]:
         """Like `decide`, without waiting; callers who ask at the same time are decided in one transaction."""
-        return self.runtime.store.gather(self._decisions.answer, requests)
+        began_s = time.perf_counter()
+        size = "one" if len(requests) == 1 else "many"
+        deciding = self.runtime.store.gather(self._decisions.answer, requests)
+        deciding.add_done_callback(lambda _: metrics.DECIDE_SECONDS.labels(size).observe(time.perf_counter() - began_s))
+        return deciding
 
     def run(self, campaign_id: str, occasion: str | None = None) -> RunRow:
         """Run a campaign over its audience now, see `Runs.run`."""

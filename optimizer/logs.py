@@ -22,6 +22,7 @@ APScheduler warns where a job takes longer than its interval: ours may.
 def configure(level: str) -> None:
     """Send everything logged from this level on (`debug`, `info`, `warning`, `error`), libraries' too, to stderr."""
     shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),

@@ -7,7 +7,7 @@ from contextlib import nullcontext
 from types import TracebackType
 from typing import Self, TypeVar
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, make_url
 
 from optimizer.store import transactions
 from optimizer.store.engines import open_engines
@@ -68,6 +68,11 @@ class Store:
         `work`; where it raises, each caller's items are tried alone.
         """
         return self._writer.gather(work, items)
+
+    @property
+    def name(self) -> str:
+        """The database's URL as it may be shown, without a password."""
+        return make_url(self.url).render_as_string()
 
     @property
     def waiting(self) -> int:
