@@ -51,6 +51,11 @@ class Locks:
         assert self._ring is not None  # noqa: S101 - it was read, or this was raised
         return self._ring
 
+    async def settled(self) -> None:
+        """Wait for what is being read."""
+        if self._reading is not None:
+            await asyncio.wait([self._reading])
+
     async def _read(self) -> None:
         begun_at = self._monotonic()
         try:

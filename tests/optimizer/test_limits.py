@@ -43,9 +43,7 @@ def test_what_is_too_large_too_deep_or_cannot_be_kept_is_told(value: object, tol
     assert told in (flaw(value) or "")
 
 
-@pytest.mark.parametrize(
-    "value", ["a" * 10_000, nested(8), {"a": 2**63 - 1}, [0] * 1000, -(2**63), None, True, {"ü": "💚"}]
-)
+@pytest.mark.parametrize("value", ["a" * 10_000, nested(8), {"a": 2**63 - 1}, [0] * 1000, -(2**63), None, {"ü": "💚"}])
 def test_what_is_just_within_the_limits_is_taken(value: object) -> None:
     assert flaw(value) is None
 

@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from api.access import ALIVE, READY, RULES, rule_of
+from optimizer.keys import Scope
+
+if TYPE_CHECKING:
+    from fastapi.testclient import TestClient
+
+
+def test_every_route_has_a_rule_and_every_rule_a_route(client: TestClient) -> None:
+    """But for those that need no key, and those that FastAPI adds."""
+    document = client.get("/openapi.json").json()
+    used = set()
+    for path, operations in document["paths"].items():
+        for method in operations:
+            rule = rule_of(method.upper(), path.replace("{", "").replace("}", ""))
+            if path not in {ALIVE, READY}:
+                assert rule in RULES, f"{method} {path} is not in api.access.RULES"
+                used.add(rule)
+    assert {rule.path for rule in set(RULES) - used} <= {"/docs", "/openapi.json", "/metrics"}
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "scope"),
+    [
+        ("POST", "/v1/decisions", Scope.DECIDE),
+        ("GET", "/v1/decisions/x/explain", Scope.READ),
+        ("HEAD", "/v1/decisions/x", Scope.READ),
+        ("GET", "/v1/customers/a/b/c", Scope.READ),
+        ("DELETE", "/v1/customers/a", Scope.MANAGE),
+        ("POST", "/v1/campaigns/a/pause", Scope.MANAGE),
+        ("POST", "/v1/customers:batch", Scope.MANAGE),
+        ("GET", "/v1/audit", Scope.ADMIN),
+        ("GET", "/docs", None),
+    ],
+)
+def test_a_route_needs_its_scope(method: str, path: str, scope: Scope | None) -> None:
+    assert rule_of(method, path).scope is scope
+
+
+@pytest.mark.parametrize(
+    "path", ["", "/", "/v1", "/v1/", "/v2/decisions", "/v1/new", "/V1/decisions", "//v1/decisions"]
+)
+@pytest.mark.parametrize("method", ["GET", "POST", "OPTIONS", "TRACE"])
+def test_what_is_in_no_rule_is_locked(method: str, path: str) -> None:
+    assert rule_of(method, path).scope is Scope.ADMIN
