@@ -100,7 +100,13 @@ def _postgresql(url: URL) -> Engines:
     )
     limits = f"-c lock_timeout={BUSY_TIMEOUT_MS} -c idle_in_transaction_session_timeout={IDLE_TIMEOUT_MS}"
     writing = create_engine(url, **common, connect_args=_connecting("optimizer-write") | {"options": limits})
+    event.listen(writing, "begin", _begin_now)
     return Engines(reading, writing, serial=False)
+
+
+def _begin_now(connection: Connection) -> None:
+    """The driver begins with the first statement; what reads the clock after this is no older than its transaction."""
+    connection.exec_driver_sql("SELECT 1")
 
 
 def _connecting(name: str) -> dict[str, Any]:
