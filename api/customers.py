@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from optimizer.disclosure import Disclosure
     from optimizer.store.customers import Customer
 
-router = APIRouter(prefix="/v1", tags=["customers"], route_class=JsonRoute)
+router = APIRouter(tags=["customers"], route_class=JsonRoute)
 
 
 class CustomerRoute(JsonRoute):
@@ -57,7 +57,7 @@ class CustomerRoute(JsonRoute):
 
 
 _DATA: Final = re.compile(rb".*/customers/.+/data")
-_named = APIRouter(route_class=CustomerRoute)
+_named = APIRouter(prefix="/v1", route_class=CustomerRoute)
 
 
 @_named.get(
@@ -100,7 +100,7 @@ def put_customer(
 
 
 @router.post(
-    "/customers:batch",
+    "/v1/customers:batch",
     openapi_extra=rows(CustomerIn),
     responses=lines(CustomerLine),
     response_class=StreamingResponse,
