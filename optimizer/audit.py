@@ -32,6 +32,9 @@ SERVICE: Final = "service"
 _DIGEST_BYTES: Final = 8
 """How long a value's digest is: enough to tell the values that one field of one customer ever had apart."""
 
+_OBJECT_DIGITS: Final = 32
+"""How many hexadecimal digits name a customer: 128 bits."""
+
 
 class Action(StrEnum):
     """What was done; the object says to what (`campaign:...`, `key:...`, `customer:...`)."""
@@ -44,6 +47,8 @@ class Action(StrEnum):
     REVOKED = "revoked"
     STORED = "stored"
     ERASED = "erased"
+    DROPPED = "dropped"
+    """Months of the logs (`log`); its details say where the logs begin."""
 
 
 def note(
@@ -61,11 +66,11 @@ def note(
 
 def customer_object(secret: Secret, customer_id: str) -> str:
     """How a customer is named in the log, known to whoever knows the id and has the secret."""
-    return f"customer:{secret.digest('customer', customer_id)}"
+    return f"customer:{secret.digest('customer', customer_id)[:_OBJECT_DIGITS]}"
 
 
 def stored(secret: Secret, rows: Sequence[Customer], before: Mapping[str, CustomerRow]) -> dict[str, dict[str, Any]]:
-    """What storing customers changes, by object: the digests of each field that changes, the old and the new one.
+    """What storing customers changes, by object: the digests of the `old` and the `new` value of each such field.
 
     `before` has those who were known, by id; of several rows with one id the last counts. A customer of whom nothing
     changes is left out.
@@ -85,35 +90,33 @@ def erased(secret: Secret, row: CustomerRow) -> dict[str, Any]:
     return _changes(secret, row.customer_id, _fields_of(row), {})
 
 
-def _changes(secret: Secret, customer_id: str, old: Mapping[str, bytes], new: Mapping[str, bytes]) -> dict[str, Any]:
-    # A key for each customer, so that a hundred thousand customers cost one pass of the hash for each field.
+def _changes(secret: Secret, customer_id: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    # A key for each customer, so that what is left for each field is one short hash.
     key = bytes.fromhex(secret.digest("audit", customer_id))
-    fields: dict[str, list[str | None]] = {}
-    for name, value in new.items():
-        was = old.get(name)
-        if was != value:
-            fields[name] = [None if was is None else _digest(key, name, was), _digest(key, name, value)]
-    for name, was in old.items():
-        if name not in new:
-            fields[name] = [_digest(key, name, was), None]
-    return {"fields": fields}
+    if not old:
+        return {"new": {name: _digest(key, name, value) for name, value in new.items()}}
+    gone = {name: _digest(key, name, value) for name, value in old.items() if new.get(name) != value}
+    come = {name: _digest(key, name, value) for name, value in new.items() if old.get(name) != value}
+    return {"old": gone, "new": come}
 
 
-def _digest(key: bytes, name: str, value: bytes) -> str:
-    return blake2b(name.encode() + b"\0" + value, key=key, digest_size=_DIGEST_BYTES).hexdigest()
+def _digest(key: bytes, name: str, value: object) -> str:
+    return blake2b(orjson.dumps((name, value)), key=key, digest_size=_DIGEST_BYTES).hexdigest()
 
 
-def _fields_of(row: CustomerRow) -> dict[str, bytes]:
+def _fields_of(row: CustomerRow) -> dict[str, Any]:
     return _fields(orjson.loads(row.attributes), row.timezone, orjson.loads(row.addresses), orjson.loads(row.consents))
 
 
 def _fields(
     attributes: Mapping[str, Any], timezone: str | None, addresses: Mapping[str, str], consents: Mapping[str, bool]
-) -> dict[str, bytes]:
-    """Every field with its value as JSON; null is missing."""
-    found = {f"attributes.{name}": orjson.dumps(value) for name, value in attributes.items() if value is not None}
-    found |= {f"addresses.{name}": orjson.dumps(value) for name, value in addresses.items()}
-    found |= {f"consents.{name}": orjson.dumps(value) for name, value in consents.items()}
+) -> dict[str, Any]:
+    """Every field with its value; null is missing."""
+    found: dict[str, Any] = {}
+    for part, values in (("attributes.", attributes), ("addresses.", addresses), ("consents.", consents)):
+        for name, value in values.items():
+            if value is not None:
+                found[part + name] = value
     if timezone is not None:
-        found["timezone"] = timezone.encode()
+        found["timezone"] = timezone
     return found

@@ -24,7 +24,10 @@ _CHANGE: Final = {
     "by": "key:k3nUqXv0Fd",
     "action": "stored",
     "object": "customer:8f1d…",
-    "details": {"fields": {"addresses.email": ["0b6f6e2f8f4c7a11", "6d2c1c0de7a95b31"]}},
+    "details": {
+        "old": {"addresses.email": "0b6f6e2f8f4c7a11"},
+        "new": {"addresses.email": "6d2c1c0de7a95b31"},
+    },
 }
 
 
@@ -55,8 +58,8 @@ class ChangeOut(BaseModel):
     action: Action
     object: str = Field(description="What was changed: `campaign:`, `key:` or `customer:`, and which one.")
     details: dict[str, JsonValue] = Field(
-        description="For a campaign its version. For a customer the `fields` that changed, each with the keyed digests "
-        "of its old and its new value (null: it had none); never a value."
+        description="For a campaign its version. For a customer the fields that changed, each with the keyed digest of "
+        "its `old` and of its `new` value, where there was or is one; never a value."
     )
 
     @classmethod

@@ -145,8 +145,23 @@ class HeldDecisionOut(BaseModel):
         )
 
 
+_FACTS: Final = {
+    "customer_id": "c-1001",
+    "attributes": {"plan": "gold"},
+    "timezone": "America/Mexico_City",
+    "addresses": {"email": "ana@example.com"},
+    "consents": {"email_marketing": True},
+    "updated_at": "2026-01-12T09:30:00Z",
+    "subject_id": "3b0b4a4e-7f53-4b35-9a8e-6a5f8f0c2d11",
+    "suppressions": [],
+    "ledger": {},
+}
+
+
 class CustomerFacts(CustomerOut):
     """What is known of the customer, and under which id the logs know them."""
+
+    model_config = ConfigDict(json_schema_extra=examples(_FACTS))
 
     subject_id: str = Field(description="What stands for the customer in decisions and events.")
     suppressions: list[HeldSuppression] = Field(description="Which of the addresses must not be reached.")
@@ -164,19 +179,6 @@ class CustomerFacts(CustomerOut):
             suppressions=[HeldSuppression.of(row) for row in disclosure.suppressions],
             ledger=_columns(disclosure.ledger),
         )
-
-
-_FACTS: Final = {
-    "customer_id": "c-1001",
-    "attributes": {"plan": "gold"},
-    "timezone": "America/Mexico_City",
-    "addresses": {"email": "ana@example.com"},
-    "consents": {"email_marketing": True},
-    "updated_at": "2026-01-12T09:30:00Z",
-    "subject_id": "3b0b4a4e-7f53-4b35-9a8e-6a5f8f0c2d11",
-    "suppressions": [],
-    "ledger": {},
-}
 
 
 class CustomerData(CustomerFacts):

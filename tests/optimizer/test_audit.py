@@ -36,8 +36,10 @@ def of(rig: Rig, customer_id: str) -> list[AuditRow]:
 
 
 def fields(row: AuditRow) -> dict[str, list[str | None]]:
-    found: dict[str, list[str | None]] = orjson.loads(row.details)["fields"]
-    return found
+    """By field that changed: the digests of the old and the new value, None where there was or is none."""
+    details = orjson.loads(row.details)
+    old, new = details.get("old", {}), details["new"]
+    return {name: [old.get(name), new.get(name)] for name in old.keys() | new.keys()}
 
 
 def test_what_is_done_to_a_campaign_is_noted_once_with_its_version_and_who_did_it() -> None:
