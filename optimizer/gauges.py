@@ -11,6 +11,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from prometheus_client.registry import Collector
+from sqlalchemy.exc import DBAPIError
 
 from optimizer import metrics
 from optimizer.errors import Unavailable
@@ -76,7 +77,7 @@ class Gauges(Collector):
                 lambda c: [(engine, look(c, engine.runtime.tenant, now_us)) for engine in engines]
             )
             self._up = True
-        except Unavailable:
+        except (Unavailable, DBAPIError):
             self._up = False
         # Counted from the answer, so that a database which takes its time is not asked without a break.
         self._asked_s = self._monotonic()
