@@ -56,8 +56,11 @@ class DecisionRequest:
 
     @property
     def body_hash(self) -> str:
-        """What tells a repeat from another question under the same id."""
-        body = [self.customer_id, dict(self.attributes), self.timezone]
+        """What tells a repeat from another question about the same customer under the same id.
+
+        The customer's id is no part of it: whoever guesses ids could find by it whose decision was whose.
+        """
+        body = [dict(self.attributes), self.timezone]
         try:
             written = orjson.dumps(body, option=orjson.OPT_SORT_KEYS)
         except TypeError:  # the standard library's writes whatever JSON can say, such as integers of any size
@@ -212,7 +215,7 @@ class Decisions:
             try:
                 stored = known.get(request.request_id)
                 if stored is not None:
-                    answers[place] = self._replay(connection, request, stored)
+                    answers[place] = self._replay(connection, people[request.customer_id], request, stored)
                 else:
                     subjects.append((place, self._subject(version, people[request.customer_id], request)))
             except OptimizerError as error:
@@ -223,8 +226,10 @@ class Decisions:
             answers[place] = Decision.of(row, arm, subject.customer_id, replayed=False)
         return answers
 
-    def _replay(self, connection: Connection, request: DecisionRequest, stored: DecisionRow) -> Decision:
-        if stored.request_hash != request.body_hash:
+    def _replay(
+        self, connection: Connection, person: CustomerRow, request: DecisionRequest, stored: DecisionRow
+    ) -> Decision:
+        if stored.subject_id != person.subject_id or stored.request_hash not in {request.body_hash, None}:
             raise Conflict(
                 f"request_id {request.request_id!r} of campaign {request.campaign_id!r} was used for another question: "
                 "repeat that one as it was, or take a new request_id"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 import pytest
 
-from optimizer.errors import NotFound
+from optimizer.errors import Conflict, NotFound
 from optimizer.store.customers import Customer
 from optimizer.suppression import Cause, address_digest
 from tests.optimizer.engine_example import START, Rig, campaign, only
@@ -101,6 +101,17 @@ def test_an_event_that_names_the_customer_afterwards_is_of_somebody_new() -> Non
         assert rig.engine.subjects(["ana"])["ana"] != rig.row(made.decision_id).subject_id
         rig.settle()
         assert orjson.loads(rig.reward(made.decision_id).parts)["parts"] == []
+
+
+def test_a_decision_does_not_tell_whoever_guesses_ids_whose_it_was() -> None:
+    with Rig(campaign()) as rig:
+        rig.engine.put_customers([ANA])
+        mine, his = rig.ask("ana", "r1", city="Lima"), rig.ask("bob", "r2", city="Lima")
+        assert rig.row(mine.decision_id).request_hash == rig.row(his.decision_id).request_hash
+        assert rig.ask("ana", "r1", city="Lima").replayed
+        rig.engine.erase_customer("ana")
+        with pytest.raises(Conflict, match="another question"):
+            rig.ask("ana", "r1", city="Lima")
 
 
 @pytest.mark.parametrize("channel", ["email", "push"])
