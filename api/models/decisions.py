@@ -107,7 +107,7 @@ class DecisionOut(BaseModel):
 
     decision_id: str = Field(description="The server's id of the decision: name it in the events that follow from it.")
     campaign_id: str
-    customer_id: str
+    customer_id: str = Field(description="Empty where the customer has been erased since.")
     request_id: str | None = Field(description="The id of the question; null for a decision of a run.")
     occasion: str | None = Field(description="For a decision of a run: which one.")
     group: Group = Field(description="The customer's group in the campaign.")
