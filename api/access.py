@@ -53,6 +53,8 @@ RULES: Final = (
     Rule("POST", "/v1/campaigns/", Scope.MANAGE, deadline=False),
     Rule("GET", "/v1/audit", Scope.ADMIN, shared=True),
     Rule("GET", "/metrics", Scope.READ, shared=True, operator=True),
+    Rule("GET", ALIVE, None),
+    Rule("GET", READY, None),
     Rule("GET", "/openapi.json", None),
     Rule("GET", "/docs", None),
 )
