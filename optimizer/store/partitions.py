@@ -53,6 +53,9 @@ class Month(NamedTuple):
         """The text below which no id of the month lies, and all of the months before it do."""
         return bound(self.start_us)
 
+    def __str__(self) -> str:
+        return f"{self.year:04}-{self.month:02}"
+
     def partition(self, table: str) -> str:
         """The name of its partition."""
         return f"{table}_{self.year:04}_{self.month:02}"
@@ -101,6 +104,14 @@ def make_partition(connection: Connection, table: str, month: Month) -> None:
         )
     elif committed:
         known.add(name)
+
+
+def make_ahead(connection: Connection, now_us: int) -> None:
+    """Make the partitions of this month and the next, so that no caller waits for it. Nothing to do on SQLite."""
+    if connection.dialect.name == "postgresql":
+        for table in TABLES:
+            for month in (Month.at(now_us), Month.at(now_us).next):
+                make_partition(connection, table, month)
 
 
 def partitions_of(connection: Connection, table: str) -> list[Month]:
