@@ -16,6 +16,7 @@ import typer
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Column, Table
+from sqlalchemy import make_url
 from sqlalchemy.exc import DBAPIError
 
 from optimizer import logs
@@ -71,8 +72,10 @@ def opened(config: Path, tenant: str = DEFAULT_TENANT) -> Iterator[tuple[Setting
     secret = settings.load_secret()
     try:
         engine = Engine.with_files(settings.database, attributes, settings.outbox, settings.publish_every, secret)
-    except (DBAPIError, OSError) as error:
-        raise Unavailable(f"the database {settings.database} cannot be opened: {error}") from error
+    except (DBAPIError, OSError, ImportError, Unavailable) as error:
+        shown = make_url(settings.database).render_as_string()
+        advice = "; install campaign-optimizer[postgres]" if isinstance(error, ImportError) else ""
+        raise Unavailable(f"the database {shown} cannot be opened: {error}{advice}") from error
     with closing(engine if tenant == DEFAULT_TENANT else engine.of_tenant(tenant)) as theirs:
         yield settings, theirs
 

@@ -18,13 +18,23 @@ from optimizer.secret import MIN_LENGTH, Secret
 PREFIX: Final = "OPTIMIZER_"
 """What the names of environment variables begin with that stand over the settings of the file."""
 
-_SQLITE: Final = "sqlite:///"
+DATABASE_URL: Final = "DATABASE_URL"
+"""The environment variable by which most platforms name the database; `OPTIMIZER_DATABASE` stands over it."""
+
+_POSTGRESQL: Final = ("postgresql+psycopg", "postgresql", "postgres")
 
 
 def _check_database(url: str) -> str:
-    if not url.removeprefix(_SQLITE) or not url.startswith(_SQLITE):
-        raise ValueError(f"got {url!r}; allowed: sqlite:///PATH, with four slashes for an absolute path")
-    return url
+    kind, _, rest = url.partition("://")
+    if kind in _POSTGRESQL and rest:
+        return f"postgresql+psycopg://{rest}"
+    if kind == "sqlite" and rest.removeprefix("/") and rest.startswith("/"):
+        return url
+    # What was given may hold a password.
+    raise ValueError(
+        f"got {kind}://...; allowed: sqlite:///PATH, with four slashes for an absolute path, "
+        "or postgresql+psycopg://USER:PASSWORD@HOST/DATABASE"
+    )
 
 
 def _whole(number: object) -> object:
@@ -43,7 +53,8 @@ class Settings(Part):
 
     version: Literal[1] = Field(description="The version of this file format.")
     database: DatabaseUrl = Field(
-        default="sqlite:///var/optimizer.db", description="Where everything is kept: sqlite:///PATH. It is made if new."
+        default="sqlite:///var/optimizer.db",
+        description="Where everything is kept: sqlite:///PATH, which is made if new, or postgresql+psycopg://...",
     )
     attributes_file: Path = Field(
         default=Path("configs/attributes.yaml"), description="The file that declares the customer attributes."
@@ -107,6 +118,8 @@ def overrides() -> dict[str, Any]:
         found: dict[str, Any] = EnvSettingsSource(_FromEnvironment)()
     except SettingsError as error:
         raise InvalidInput(f"environment variable: {error}, which expects JSON") from error
+    if "database" not in found and DATABASE_URL in os.environ:
+        found["database"] = os.environ[DATABASE_URL]
     return found
 
 

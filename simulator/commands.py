@@ -14,7 +14,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 
 from optimizer import logs
 from optimizer.config import ATTRIBUTES_FILE, load_attributes, load_campaign, load_file, load_settings
-from optimizer.errors import Conflict
+from optimizer.errors import Conflict, InvalidInput
 from simulator import reports
 from simulator.demo import curl_lines, ending_now
 from simulator.loop import ClosedLoop
@@ -120,6 +120,8 @@ def demo(
     """
     settings = load_settings(config)
     logs.configure("warning")
+    if not settings.database.startswith(_SQLITE):
+        raise InvalidInput("the demonstration takes a new file of its own: its settings must name sqlite:///PATH")
     database = Path(settings.database.removeprefix(_SQLITE))
     if database.exists():
         raise Conflict(f"{database} exists already: the demonstration starts on a new database, remove the old one")

@@ -1,4 +1,4 @@
-"""A service over a real engine: in-memory tables, a clock that is moved by hand, and the win-back campaign."""
+"""A service over a real engine on either database, with a clock that is moved by hand, and the win-back campaign."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from optimizer.dispatch.senders import FileSender
 from optimizer.engine import Engine
 from optimizer.ids import IdSource
 from optimizer.store import Store
+from tests import databases
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,10 +29,10 @@ def clock() -> VirtualClock:
     return VirtualClock(datetime(2026, 1, 12, 15, 0, tzinfo=UTC))
 
 
-@pytest.fixture
-def engine(clock: VirtualClock, tmp_path: Path) -> Iterator[Engine]:
+@pytest.fixture(params=databases.KINDS)
+def engine(request: pytest.FixtureRequest, clock: VirtualClock, tmp_path: Path) -> Iterator[Engine]:
     attributes = load_attributes(CONFIGS / "attributes.yaml")
-    with Store("sqlite://") as store:
+    with databases.on(request.param), Store(databases.fresh_url()) as store:
         made = Engine(store, attributes, FileSender(tmp_path / "outbox"), clock=clock, ids=IdSource())
         made.load_campaign(load_campaign(CONFIGS / "winback.yaml", attributes))
         yield made

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import sqlite3
 import subprocess
 import sys
 import time
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,6 +14,9 @@ from typing import IO, TYPE_CHECKING, Any, Final
 
 import httpx2
 import orjson
+from sqlalchemy import create_engine
+
+from tests import databases
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -65,19 +67,21 @@ reward:
 
 @dataclass(frozen=True)
 class Place:
-    """A folder with a service's settings, campaigns, database and outbox."""
+    """A folder with a service's settings, campaigns and outbox, and its database, of the kind that the test runs on."""
 
     folder: Path
+    database: str
 
     @classmethod
     def make(cls, folder: Path, **campaigns: str) -> Place:
         """Write the settings, and a file for each campaign."""
         (folder / "campaigns").mkdir()
+        database = databases.empty_url(folder)
         for name, text in campaigns.items():
             (folder / "campaigns" / f"{name}.yaml").write_text(text, encoding="utf-8")
         settings = f"""\
 version: 1
-database: sqlite:///{folder}/optimizer.db
+database: {database}
 attributes_file: {ROOT}/configs/attributes.yaml
 campaigns: [{folder}/campaigns]
 outbox: {folder}/outbox
@@ -86,7 +90,7 @@ port: 0
 publish_every: 1s
 """
         (folder / "service.yaml").write_text(settings, encoding="utf-8")
-        return cls(folder)
+        return cls(folder, database)
 
     def optimizer(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run a command on this service's database, and wait for it."""
@@ -104,8 +108,11 @@ publish_every: 1s
 
     def sql(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
         """Rows of the database, or a change to it, from outside."""
-        with closing(sqlite3.connect(self.folder / "optimizer.db", timeout=10)) as connection, connection:
-            return connection.execute(statement, values).fetchall()
+        engine = create_engine(self.database)
+        with engine.begin() as connection:
+            found = databases.execute(connection, statement, *values)
+        engine.dispose()
+        return [tuple(row) for row in found]
 
     def outbox(self, channel: str) -> list[dict[str, Any]]:
         """The touches that were sent on a channel."""
@@ -113,10 +120,10 @@ publish_every: 1s
         return [orjson.loads(line) for line in path.read_bytes().splitlines()] if path.exists() else []
 
     @contextmanager
-    def service(self) -> Iterator[Service]:
+    def service(self, *options: str) -> Iterator[Service]:
         """The service, running; it is killed at the end if it still does."""
         log = self.folder / f"log-{len(list(self.folder.glob('log-*')))}"
-        with log.open("wb") as file, self.started("serve", log=file) as process:
+        with log.open("wb") as file, self.started("serve", *options, log=file) as process:
             try:
                 service = Service(self, process, log)
                 with httpx2.Client(base_url=f"http://127.0.0.1:{service.port()}", timeout=30) as service.client:

@@ -16,6 +16,7 @@ import structlog
 
 from api.service import make_scheduler
 from optimizer.engine import Job
+from tests import databases
 from tests.api.running import NOW, ROOT, Place, Service, rows, sends_later, until
 
 if TYPE_CHECKING:
@@ -25,19 +26,21 @@ if TYPE_CHECKING:
 NDJSON = {"Content-Type": "application/x-ndjson"}
 
 
-@pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """One service for the tests that leave it running."""
-    place = Place.make(tmp_path_factory.mktemp("service"), now=NOW, later=sends_later())
-    with place.service() as running:
-        yield running
-        assert running.end(SIGTERM) == 0
-        assert running.logged("job_failed") == []
+@pytest.fixture(scope="module", params=databases.KINDS)
+def service(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """One service on each database for the tests that leave it running."""
+    with databases.on(request.param):
+        place = Place.make(tmp_path_factory.mktemp("service"), now=NOW, later=sends_later())
+        with place.service() as running:
+            yield running
+            assert running.end(SIGTERM) == 0
+            assert running.logged("job_failed") == []
 
 
-@pytest.fixture
-def place(tmp_path: Path) -> Place:
-    return Place.make(tmp_path, now=NOW)
+@pytest.fixture(params=databases.KINDS)
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
+    with databases.on(request.param):
+        yield Place.make(tmp_path, now=NOW)
 
 
 def questions(n: int, campaign_id: str = "now") -> bytes:
@@ -297,8 +300,12 @@ def test_a_broken_snapshot_leaves_the_last_good_one_serving(place: Place) -> Non
         until(lambda: service.get("/v1/campaigns/now")["learned"] == 50)
         [[good]] = place.sql("select snapshot_id from snapshots")
         place.sql(
-            "insert into snapshots select tenant, 'broken', campaign_id, learner_key, published_us + 1, watermark_us, "
-            "watermark_id, learned, zeroblob(1000), zeroblob(1000) from snapshots where snapshot_id = ?",
+            "insert into snapshots (tenant, snapshot_id, campaign_id, learner_key, published_us, watermark_us, "
+            "watermark_id, learned, digest, body, resume_digest, resume, base) select tenant, 'broken', campaign_id, "
+            "learner_key, published_us + 1, watermark_us, watermark_id, learned, ?, body, ?, resume, base "
+            "from snapshots where snapshot_id = ?",
+            "of something else",
+            "of something else",
             good,
         )
         [note] = until(lambda: service.get("/readyz")["notes"])
