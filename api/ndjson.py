@@ -88,7 +88,7 @@ class Rows(Generic[Row, Result]):
             return [problems.of_error(error)] * len(asked)
         except Exception:  # noqa: BLE001 -- logged, and told to the caller
             # The status has been sent already: the failure can only be told row by row.
-            _log.exception("rows failed", rows=len(asked))
+            _log.exception("rows_failed", rows=len(asked))
             return [problems.internal()] * len(asked)
         return [problems.of_error(result) if isinstance(result, OptimizerError) else result for result in results]
 

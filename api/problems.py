@@ -12,6 +12,7 @@ from starlette import status
 from starlette.exceptions import HTTPException
 
 from optimizer.errors import OptimizerError
+from optimizer.tracebacks import told
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -130,9 +131,9 @@ def install(app: FastAPI) -> None:
     """Answer every error of the application with a problem, routes that do not exist included."""
 
     @app.exception_handler(OptimizerError)
-    async def known(request: Request, error: OptimizerError) -> Response:
+    async def known(_request: Request, error: OptimizerError) -> Response:
         if error.http_status == status.HTTP_500_INTERNAL_SERVER_ERROR:
-            _log.error("request failed", method=request.method, path=request.url.path, error=error.message)
+            _log.error("request_failed", error=told(error))
         return respond(of_error(error), retry(error))
 
     @app.exception_handler(RequestValidationError)

@@ -25,7 +25,8 @@ import structlog
 from optimizer.errors import Conflict, OptimizerError, Unavailable
 from optimizer.runtime import total
 from optimizer.store import campaigns, leases
-from optimizer.store.leases import NOBODY, LeaseRow
+from optimizer.store.leases import CAMPAIGN, NOBODY, WORKER, LeaseRow
+from optimizer.tracebacks import told
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -40,8 +41,6 @@ BEAT_S: Final = 2.0
 LOOKS: Final = 3
 """In how many looks a beat has to stand still until its worker is taken for dead."""
 
-_WORKER: Final = "worker/"
-_CAMPAIGN: Final = "campaign/"
 _log = structlog.get_logger()
 
 
@@ -63,7 +62,7 @@ class Fence:
 
     def check(self, connection: Connection) -> None:
         """Nobody takes the campaign over before this transaction has ended. Raises LeaseLost where somebody has."""
-        if leases.hold(connection, self.tenant, _CAMPAIGN + self.campaign_id) != (self.holder, self.token):
+        if leases.hold(connection, self.tenant, CAMPAIGN + self.campaign_id) != (self.holder, self.token):
             raise LeaseLost(f"the work of campaign {self.campaign_id!r} is another worker's now: {self.holder} stops")
 
 
@@ -72,7 +71,7 @@ def void_fences(connection: Connection, tenant: str, campaign_id: str) -> None:
 
     To be called before anything is read: what the worker has in hand is committed by then, and nothing more will be.
     """
-    leases.advance(connection, tenant, _CAMPAIGN + campaign_id)
+    leases.advance(connection, tenant, CAMPAIGN + campaign_id)
 
 
 class Leases:
@@ -143,7 +142,7 @@ class Leases:
             for name, row in self._others_now().items():
                 if seen.get(name) != row:
                     raise Conflict(
-                        f"a worker ({name.removeprefix(_WORKER)}) is at work on this database: stop every process that "
+                        f"a worker ({name.removeprefix(WORKER)}) is at work on this database: stop every process that "
                         "runs `optimizer serve` as a worker, or as everything, and try again; nothing was changed"
                     )
         if seen:
@@ -156,8 +155,8 @@ class Leases:
 
     def _others_now(self) -> dict[str, LeaseRow]:
         rows = self._runtime.store.read(partial(leases.all_leases, tenant=self._runtime.tenant))
-        mine = _WORKER + self.worker
-        return {row.name: row for row in rows if row.name.startswith(_WORKER) and row.name != mine}
+        mine = WORKER + self.worker
+        return {row.name: row for row in rows if row.name.startswith(WORKER) and row.name != mine}
 
     def release(self) -> None:
         """Leave everything to the other workers, at a clean end."""
@@ -167,14 +166,14 @@ class Leases:
             try:
                 self._runtime.store.write(self._leave)
             except Unavailable as error:
-                _log.warning("leases_not_released", worker=self.worker, error=str(error))
+                _log.warning("leases_not_released", worker=self.worker, error=told(error))
             self._token, self._fences, self._known = 0, {}, frozenset()
 
     def _leave(self, connection: Connection) -> None:
         tenant = self._runtime.tenant
         for campaign_id, fence in self._fences.items():
-            leases.give_back(connection, tenant, _CAMPAIGN + campaign_id, fence.holder, fence.token)
-        leases.leave(connection, tenant, _WORKER + self.worker, self._token)
+            leases.give_back(connection, tenant, CAMPAIGN + campaign_id, fence.holder, fence.token)
+        leases.leave(connection, tenant, WORKER + self.worker, self._token)
 
     def _look(self, *, due: bool) -> None:
         """Beat, see who else lives, and bring what is held to this worker's share."""
@@ -191,15 +190,15 @@ class Leases:
             loaded = store.read(partial(campaigns.all_campaigns, tenant=tenant))
             rows = {row.name: row for row in store.read(partial(leases.all_leases, tenant=tenant))}
             dead = self._watch(rows.values(), paced=paced)
-            live = {name for name in rows if name.startswith(_WORKER)} - {row.name for row in dead}
+            live = {name for name in rows if name.startswith(WORKER)} - {row.name for row in dead}
             stands = {
-                row.campaign_id: rows.get(name := _CAMPAIGN + row.campaign_id, LeaseRow(tenant, name, NOBODY, 0, 0))
+                row.campaign_id: rows.get(name := CAMPAIGN + row.campaign_id, LeaseRow(tenant, name, NOBODY, 0, 0))
                 for row in loaded
             }
             self._share(stands, live, dead)
 
     def _beat(self, connection: Connection) -> int:
-        name = _WORKER + self.worker
+        name = WORKER + self.worker
         if self._token and leases.beat(connection, self._runtime.tenant, name, self._token):
             return self._token
         return leases.advance(connection, self._runtime.tenant, name)
@@ -208,7 +207,7 @@ class Leases:
         """The other workers whose beat has stood still for too long."""
         others = {}
         for row in rows:
-            if row.name.startswith(_WORKER) and row.name != _WORKER + self.worker:
+            if row.name.startswith(WORKER) and row.name != WORKER + self.worker:
                 before, still = self._others.get(row.name, (None, 0))
                 others[row.name] = (row, still + paced if row == before else 0)
         self._others = others
@@ -228,7 +227,7 @@ class Leases:
         free = {
             campaign_id: row
             for campaign_id, row in stands.items()
-            if campaign_id not in mine and (row.holder == self.worker or _WORKER + row.holder not in live)
+            if campaign_id not in mine and (row.holder == self.worker or WORKER + row.holder not in live)
         }
         wanted = dict(islice(free.items(), max(share - len(mine), 0)))
         taken: dict[str, Fence] = {}
@@ -250,7 +249,7 @@ class Leases:
     ) -> dict[str, Fence]:
         self._sweep(connection, dead)
         for fence in surplus:
-            leases.give_back(connection, fence.tenant, _CAMPAIGN + fence.campaign_id, fence.holder, fence.token)
+            leases.give_back(connection, fence.tenant, CAMPAIGN + fence.campaign_id, fence.holder, fence.token)
         tokens = {campaign_id: leases.take(connection, row, self.worker) for campaign_id, row in wanted.items()}
         tenant = self._runtime.tenant
         return {each: Fence(tenant, each, self.worker, token) for each, token in tokens.items() if token is not None}

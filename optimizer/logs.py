@@ -1,16 +1,22 @@
-"""The log of a process: events with fields, as lines of JSON on stderr, or readable where that is a terminal."""
+"""The log of a process: events with fields, as lines of JSON on stderr, or readable where that is a terminal.
+
+Nothing of customers belongs in it: no attribute, address or id of theirs, no secret; errors say of what kind they are
+and where (`optimizer.tracebacks`). What is logged for a request has its `request_id`, and its `key` if it has one.
+"""
 
 from __future__ import annotations
 
 import logging
 import sys
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TextIO
 
 import orjson
 import structlog
 
+from optimizer import tracebacks
+
 if TYPE_CHECKING:
-    from structlog.typing import Processor
+    from structlog.typing import ExcInfo, Processor
 
 _QUIET: Final = {"alembic": logging.WARNING, "uvicorn": logging.WARNING, "apscheduler": logging.ERROR}
 """Libraries whose less important messages say nothing that we do not log ourselves.
@@ -29,9 +35,12 @@ def configure(level: str) -> None:
     ]
     terminal = sys.stderr.isatty()
     rendering: list[Processor] = (
-        [structlog.dev.ConsoleRenderer()]
+        [structlog.dev.ConsoleRenderer(exception_formatter=_to_terminal)]
         if terminal
-        else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(serializer=_json)]
+        else [
+            structlog.processors.ExceptionRenderer(tracebacks.formatted),
+            structlog.processors.JSONRenderer(serializer=_json),
+        ]
     )
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
@@ -50,6 +59,10 @@ def configure(level: str) -> None:
     root.setLevel(level.upper())
     for name, least in _QUIET.items():
         logging.getLogger(name).setLevel(least)
+
+
+def _to_terminal(out: TextIO, exc_info: ExcInfo) -> None:
+    out.write(f"\n{tracebacks.formatted(exc_info)}")
 
 
 def _json(event: dict[str, Any], **_options: object) -> str:

@@ -12,6 +12,7 @@ import structlog
 from optimizer.registry import body_of
 from optimizer.snapshot import Snapshot
 from optimizer.store import snapshots
+from optimizer.tracebacks import told
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -87,7 +88,7 @@ class Serving:
                 except Exception as error:  # noqa: BLE001 - whatever is wrong with it, the last good one stays
                     self._unreadable.add(snapshot_id)
                     self.faults[campaign_id] = f"snapshot {snapshot_id} cannot be read: {error!r}"
-                    _log.error("snapshot_unreadable", campaign=campaign_id, snapshot=snapshot_id, error=repr(error))
+                    _log.error("snapshot_unreadable", campaign=campaign_id, snapshot=snapshot_id, error=told(error))
                     continue
                 if place == 0:
                     self.faults.pop(campaign_id, None)

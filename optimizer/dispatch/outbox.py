@@ -20,6 +20,7 @@ from optimizer.recording import sent
 from optimizer.store import customers, decisions, ledgers, touches
 from optimizer.store.touches import TouchChange
 from optimizer.suppression import suppressed
+from optimizer.tracebacks import told
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -67,7 +68,7 @@ class Outbox:
             try:
                 self._sender.send(outgoing)
             except OSError as error:
-                _log.error("send_failed", touches=len(page), error=repr(error))
+                _log.error("send_failed", touches=len(page), error=told(error))
                 store.write(partial(self._fail, page=page))
                 break
             store.write(partial(self._sent, page=page))

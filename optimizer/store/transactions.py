@@ -57,7 +57,7 @@ def _write(engine: Engine, change: Callable[[Connection], T]) -> T:
                 transaction.commit()
             except DBAPIError as error:
                 # Whether it was committed cannot be known: it must not be tried again here.
-                raise Unavailable(f"the database could not commit: {error.orig}") from error
+                raise Unavailable(f"the database could not commit: {str(error.orig).partition(chr(10))[0]}") from error
         for act in acts:
             act()
         return result
