@@ -10,7 +10,7 @@ import orjson
 import typer
 from typer.core import TyperGroup
 
-from optimizer import key_commands, operations
+from optimizer import key_commands, maintenance, operations
 from optimizer.campaign import CampaignFile
 from optimizer.config import check_files
 from optimizer.doctor import command as doctor
@@ -47,6 +47,7 @@ def build_app(packages: Iterable[EntryPoint]) -> typer.Typer:
     app.command()(validate)
     app.command()(schema)
     operations.register(app)
+    maintenance.register(app)
     key_commands.register(app)
     doctor.register(app)
     for package in packages:

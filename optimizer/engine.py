@@ -30,7 +30,7 @@ from optimizer.runs import Runs, next_occurrence
 from optimizer.runtime import DEFAULT_TENANT, Runtime
 from optimizer.secret import Secret
 from optimizer.serving import Serving
-from optimizer.store import Store, customers, decisions, rewards, runs, touches
+from optimizer.store import Store, customers, decisions, partitions, rewards, runs, touches
 from optimizer.store import audit as audit_log
 from optimizer.trainer import Trainer
 from optimizer.verification import Candidate, Check, Logged, Models, verify
@@ -336,8 +336,14 @@ class Engine:
             Job("start_runs", second, self._runs.start_due),
             Job("advance_runs", second, self._runs.advance),
             Job("dispatch", second / 2, self.outbox.dispatch_due),
+            Job("make_partitions", timedelta(hours=1), self._make_partitions),
             Job("audit", timedelta(minutes=1), self.auditing.audit_due),
         ]
+
+    def _make_partitions(self) -> None:
+        """Have a place for next month's rows before the first of them comes."""
+        now_us = self.runtime.now_us()
+        self.runtime.store.write(lambda connection: partitions.make_ahead(connection, now_us))
 
     def next_due_us(self) -> int | None:
         """The next instant at which a job will find something to do; None while nothing is foreseen."""
