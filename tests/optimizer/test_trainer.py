@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-
 import multiprocessing
 import random
 import shutil
@@ -11,6 +9,7 @@ import time
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -27,11 +26,9 @@ from tests.optimizer.engine_example import ATTRIBUTES, FEATURES, START, Notes, R
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = pytest.mark.databases
-
-    import pytest
-
     from optimizer.store.rows import SnapshotRow
+
+pytestmark = pytest.mark.databases
 
 GROUPS = {"random_control": 0.2, "holdout": 0.1, "bau": {"share": 0.1, "arm": {"message": "offer", "channel": "email"}}}
 CITIES = {"name": "city", "bucket": "customer", "type": "category"}

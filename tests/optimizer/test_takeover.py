@@ -1,0 +1,114 @@
+"""Two workers on one database, stopped and killed at any moments, come to the weights of one that was left alone."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import random
+import signal
+import time
+from datetime import timedelta
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from optimizer import closing, leases, trainer
+from optimizer.clock import VirtualClock, from_us
+from optimizer.engine import Engine
+from optimizer.errors import Unavailable
+from optimizer.ids import IdSource
+from optimizer.store import Store, snapshots
+from optimizer.store.leases import all_leases
+from tests import databases
+from tests.optimizer.engine_example import ATTRIBUTES, Notes, Rig, campaign
+from tests.optimizer.test_trainer import GROUPS, lived
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from optimizer.leases import Fence
+    from optimizer.store.rows import SnapshotRow
+
+pytestmark = pytest.mark.databases
+
+
+def _work(url: str, start_us: int, end_us: int) -> None:
+    """What a worker does, for ever: time passes for it while it has the campaign, and then it closes and learns."""
+    leases.BEAT_S = 0.05  # type: ignore[misc]
+    trainer.PAGE, closing.PAGE = 4, 3
+    clock = VirtualClock(from_us(start_us))
+    engine = Engine(Store(url), ATTRIBUTES, Notes(), clock=clock, ids=IdSource())
+
+    def pass_by(_fence: Fence) -> int:
+        clock.advance_to(min(clock.now() + timedelta(hours=3), from_us(end_us)))
+        return 1
+
+    while True:
+        try:
+            engine.leases.beat()
+            if engine.leases.each(["camp"], pass_by):
+                engine.closing.close_due()
+                engine.trainer.train_due()
+            else:
+                time.sleep(0.02)
+        except (Unavailable, ExceptionGroup):
+            time.sleep(0.02)
+
+
+def test_a_takeover_in_the_middle_changes_no_weight(tmp_path: Path) -> None:
+    """The same log twice: one is learned in one process, the other by two that are stopped, killed and replaced."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["tests.optimizer.test_takeover"])
+    urls = [databases.fresh_url(tmp_path) for _ in range(2)]
+    for url in urls:
+        with Rig(campaign(groups=GROUPS), url=url) as rig:
+            lived(rig, days=3)
+            start_us, end_us = rig.now_us, rig.now_us + 10 * 24 * 3_600_000_000
+    with Rig(url=urls[0]) as rig:
+        rig.clock.advance_to(from_us(end_us))
+        rig.engine.closing.close_due()
+        rig.engine.trainer.train_due()
+        expected, rewards = rig.snapshot(), rig.rewards()
+    assert expected is not None
+    assert expected.learned > 40
+
+    def started() -> Any:  # noqa: ANN401 - a process of this context
+        process = context.Process(target=_work, args=(urls[1], start_us, end_us), daemon=True)
+        process.start()
+        return process
+
+    chance, workers, done = random.Random(1), [started(), started()], False
+    with Store(urls[1]) as store:
+        end = time.monotonic() + 60
+        while not done:
+            assert time.monotonic() < end, "waited in vain"
+            time.sleep(chance.uniform(0.05, 0.4))
+            unlucky = chance.choice(workers)
+            if chance.random() < 0.5:
+                unlucky.kill()
+                unlucky.join()
+                workers[workers.index(unlucky)] = started()
+            else:
+                os.kill(unlucky.pid, signal.SIGSTOP)
+                time.sleep(chance.uniform(0.2, 0.5))
+                os.kill(unlucky.pid, signal.SIGCONT)
+            done = _place(store.read(_newest)) == _place(expected)
+        for each in workers:
+            each.kill()
+            each.join()
+        learned = store.read(_newest)
+        [lease] = [row for row in store.read(partial(all_leases, tenant="default")) if row.name == "campaign/camp"]
+    assert lease.token > 3, "it changed hands"
+    assert learned is not None
+    assert (learned.body, learned.resume, learned.learned) == (expected.body, expected.resume, expected.learned)
+    with Rig(url=urls[1]) as rig:
+        assert rig.rewards() == rewards
+
+
+def _newest(connection: Any) -> SnapshotRow | None:  # noqa: ANN401 - a connection
+    return snapshots.latest_snapshot(connection, "default", "camp")
+
+
+def _place(row: SnapshotRow | None) -> tuple[int, str] | None:
+    return (row.watermark_us, row.watermark_id) if row else None
