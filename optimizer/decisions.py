@@ -23,7 +23,7 @@ from optimizer.store.rows import CustomerRow, DecisionRow, EventRow
 from optimizer.store.transactions import after_commit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
     from datetime import datetime
 
     from sqlalchemy import Connection
@@ -134,6 +134,21 @@ class _Standing:
     paused: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """Decisions that are made and not written yet.
+
+    Attributes:
+        books: the ledger of each subject, before.
+        known: the subjects who have a stored one.
+    """
+
+    version: Version
+    rows: Sequence[DecisionRow]
+    books: Mapping[str, history.Ledger]
+    known: Collection[str]
+
+
 class Decisions:
     """Makes decisions inside the store's transactions, which hold the customers.
 
@@ -190,8 +205,8 @@ class Decisions:
         """The customers, held until the transaction ends, so that nobody decides for them beside us."""
         tenant = self._runtime.tenant
         people = customers.hold_customers(connection, tenant, customer_ids)
-        strangers = [customer_id for customer_id in customer_ids if customer_id not in people]
-        if strangers:
+        # Again for whoever is erased before they are held.
+        while strangers := [customer_id for customer_id in customer_ids if customer_id not in people]:
             now_us = self._runtime.now_us()
             customers.ensure_subjects(connection, tenant, strangers, now_us, self._runtime.ids.uuid4)
             people |= customers.hold_customers(connection, tenant, strangers)
@@ -252,16 +267,20 @@ class Decisions:
         self, connection: Connection, version: Version, subjects: Sequence[Subject], *, paused: bool
     ) -> list[DecisionRow]:
         """Decide for these customers, each at most once here, and write decisions, planned touches and ledgers."""
-        if not subjects:
-            return []
+        return self.write(connection, self.prepare(connection, version, subjects, paused=paused))
+
+    def prepare(
+        self, connection: Connection, version: Version, subjects: Sequence[Subject], *, paused: bool
+    ) -> Prepared:
+        """Read the history of these customers, whom the transaction holds, and decide; nothing is written yet."""
         runtime = self._runtime
         now_us = runtime.now_us()
         served = self._serving.scorer(version)
         ids = runtime.ids.uuid7s(now_us, len(subjects))
         stored = ledgers.ledgers_by_subjects(connection, runtime.tenant, [s.subject_id for s in subjects])
-        books = [history.loads(stored.get(s.subject_id)) for s in subjects]
+        books = {s.subject_id: history.loads(stored.get(s.subject_id)) for s in subjects}
         contexts = [s.context for s in subjects]
-        histories = history_of(books, version, now_us)
+        histories = history_of(list(books.values()), version, now_us)
         settings = version.campaign.groups
         groups = assign([s.customer_id for s in subjects], settings, settings.salt)
         batch = batch_of(version, now_us, ids, groups, contexts, histories)
@@ -270,30 +289,34 @@ class Decisions:
         else:
             choices = version.decider.decide(batch, served.scorer if served else None)
         outcome = _Outcome(now_us, ids, batch, histories, choices, served)
-        rows = _rows(runtime.tenant, version, subjects, outcome)
+        return Prepared(version, _rows(runtime.tenant, version, subjects, outcome), books, stored.keys())
+
+    def write(self, connection: Connection, prepared: Prepared) -> list[DecisionRow]:
+        """Write what was prepared in this transaction: decisions, planned touches and ledgers."""
+        rows = prepared.rows
+        if not rows:
+            return []
         decisions.insert_decisions(connection, rows)
         counted = [(row.tenant, row.campaign_id, row.group_name, row.reason or metrics.SENT) for row in rows]
         after_commit(connection, partial(metrics.count, metrics.DECISIONS, counted))
-        self._plan_touches(connection, version, rows, books)
-        found = events.take_parked(connection, runtime.tenant, rows)
+        self._plan_touches(connection, prepared)
+        found = events.take_parked(connection, self._runtime.tenant, rows)
         if found:
             self._on_parked(connection, found)
         return rows
 
-    def _plan_touches(
-        self, connection: Connection, version: Version, rows: Sequence[DecisionRow], books: Sequence[history.Ledger]
-    ) -> None:
+    def _plan_touches(self, connection: Connection, prepared: Prepared) -> None:
         tenant = self._runtime.tenant
         planned, bodies = [], {}
-        for row, book in zip(rows, books, strict=True):
-            touch = version.touch(tenant, row)
+        for row in prepared.rows:
+            touch = prepared.version.touch(tenant, row)
             if touch is None:
                 continue
             planned.append(touch)
-            bodies[row.subject_id] = history.dumps(history.planned(book, row.campaign_id))
+            bodies[row.subject_id] = history.dumps(history.planned(prepared.books[row.subject_id], row.campaign_id))
         if planned:
-            touches.insert_touches(connection, planned, rows[0].decided_us)
-            ledgers.put_ledgers(connection, tenant, bodies)
+            touches.insert_touches(connection, planned, prepared.rows[0].decided_us)
+            ledgers.put_ledgers(connection, tenant, bodies, known=prepared.known)
 
 
 def nothing(batch: Batch, k: int, reason: Reason) -> Choices:

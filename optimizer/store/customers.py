@@ -76,8 +76,8 @@ def ensure_subjects(
     """The subject of each customer. A customer who is not known is made, without facts and not `loaded`."""
     wanted = list(dict.fromkeys(customer_ids))
     known = subjects_by_customers(connection, tenant, wanted)
-    missing = [customer_id for customer_id in wanted if customer_id not in known]
-    if missing:
+    # Again for whoever is there when they are made and erased when they are read.
+    while missing := [customer_id for customer_id in wanted if customer_id not in known]:
         rows = [
             CustomerRow(tenant, customer_id, new_subject(), "{}", None, "{}", "{}", loaded=False, updated_us=now_us)
             for customer_id in sorted(missing)

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import orjson
 import pytest
 
+from optimizer.decisions import Decision, DecisionRequest
+from optimizer.engine import Engine
 from optimizer.errors import Conflict, NotFound
+from optimizer.store import Store
 from optimizer.store.customers import Customer
 from optimizer.suppression import Cause, address_digest
-from tests.optimizer.engine_example import START, Rig, campaign, only
+from tests import databases
+from tests.optimizer.engine_example import ATTRIBUTES, SECRET, START, Rig, campaign, only
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from optimizer.campaign import CampaignFile
 
 pytestmark = pytest.mark.databases
@@ -248,6 +256,37 @@ def test_an_address_is_suppressed_on_its_own_channel_alone() -> None:
         rig.ask("ana")
         rig.jobs()
         assert [touch.customer_id for touch in rig.sender.sent] == ["ana"]
+
+
+def test_whoever_is_erased_while_others_decide_for_them_leaves_no_touch_that_waits(tmp_path: Path) -> None:
+    url = databases.fresh_url(tmp_path)
+    with Rig(only("email"), url=url) as rig, Store(url) as store:
+        engines = rig.engine, Engine(store, ATTRIBUTES, rig.sender, clock=rig.clock, secret=SECRET)
+
+        def ask(worker: int) -> int:
+            questions = [DecisionRequest("camp", f"c{i % 2}", f"{worker}-{i}") for i in range(40)]
+            return sum(isinstance(engines[worker].decide([each])[0], Decision) for each in questions)
+
+        def erase(worker: int) -> int:
+            erased = 0
+            for i in range(40):
+                with suppress(NotFound):
+                    engines[worker].erase_customer(f"c{i % 2}")
+                    erased += 1
+            return erased
+
+        with ThreadPoolExecutor(4) as pool:
+            asked = [pool.submit(ask, worker) for worker in (0, 1)]
+            erased = [pool.submit(erase, worker) for worker in (0, 1)]
+            assert [each.result() for each in asked] == [40, 40]
+            count = sum(each.result() for each in erased)
+        tables = rig.dump("touches", "customers", "audit")
+        known = {row[2] for row in tables["customers"]}
+        waiting = {row[3] for row in tables["touches"] if row[7] == "planned"}
+        assert waiting <= known
+        assert count == sum(row[4] == "erased" for row in tables["audit"])
+        assert {row[7] for row in tables["touches"]} <= {"planned", "cancelled"}
+        assert len(tables["touches"]) == 80
 
 
 def test_a_decision_made_before_and_due_after_the_erasure_of_another_is_not_touched() -> None:
