@@ -149,6 +149,10 @@ class Service:
         port: int = self.logged("service_started")[0]["port"]
         return port
 
+    def log(self) -> str:
+        """Everything that it has said."""
+        return self._log.read_text(encoding="utf-8")
+
     def logged(self, event: str) -> list[dict[str, Any]]:
         """What it has logged of one kind."""
         whole = self._log.read_bytes().rpartition(b"\n")[0]
