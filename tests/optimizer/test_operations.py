@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
+import orjson
 import pytest
 from typer.testing import CliRunner, Result
 
 from optimizer.commands import build_app
+from optimizer.operations import operator
 from tests.optimizer.example import ATTRIBUTES, messages_only
 
 if TYPE_CHECKING:
@@ -117,6 +120,41 @@ def test_a_file_of_good_rows_ends_with_success(settings: Path, tmp_path: Path) -
     customers = tmp_path / "customers.ndjson"
     customers.write_text('{"customer_id": "a", "attributes": {"plan": "gold"}}\n')
     assert said(settings, "customers", "load", customers) == "1 customer loaded, 0 rows rejected\n"
+
+
+def test_what_is_typed_is_in_the_audit_log_with_who_typed_it(
+    settings: Path, campaign: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LOGNAME", "eve")
+    (tmp_path / "people.csv").write_text("customer_id,address.email\nana,ana@example.com\nbob,bob@example.com\n")
+    said(settings, "campaign", "load", campaign)
+    said(settings, "customers", "load", tmp_path / "people.csv")
+    said(settings, "campaign", "pause", "c")
+    assert said(settings, "customers", "erase", "ana") == "the customer is erased\n"
+    again = run(settings, "customers", "erase", "ana")
+    assert (again.exit_code, again.stderr) == (1, "there is no customer 'ana'\n")
+    log = [orjson.loads(line) for line in said(settings, "audit").splitlines()]
+    assert [(row["by"], row["action"]) for row in log] == [
+        ("cli:eve", "erased"),
+        ("cli:eve", "paused"),
+        ("cli:eve", "stored"),
+        ("cli:eve", "stored"),
+        ("cli:eve", "loaded"),
+    ]
+    assert "example.com" not in repr(log)
+    mine = [orjson.loads(line)["action"] for line in said(settings, "audit", "--customer", "ana").splitlines()]
+    assert mine == ["erased", "stored"]
+    assert len(said(settings, "audit", "--limit", "2").splitlines()) == 2
+    assert len(said(settings, "audit", "--object", "campaign:c", "--since", "2026-01-01").splitlines()) == 2
+    assert said(settings, "audit", "--since", "2999-01-01") == ""
+
+
+def test_a_user_without_a_name_is_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nameless() -> str:
+        raise KeyError("getpwuid(): uid not found")
+
+    monkeypatch.setattr("getpass.getuser", nameless)
+    assert operator() == f"cli:{os.getuid()}"
 
 
 def test_a_database_that_cannot_be_opened_is_a_message(settings: Path) -> None:
