@@ -26,7 +26,12 @@ DESCRIPTION: Final = (
 
 
 def create_app(
-    engine: Engine, *, limits: Limits | None = None, origins: Sequence[str] = (), tenants: Tenants | None = None
+    engine: Engine,
+    *,
+    limits: Limits | None = None,
+    origins: Sequence[str] = (),
+    tenants: Tenants | None = None,
+    watched_only: bool = False,
 ) -> FastAPI:
     """The application; starting and closing the engine is the caller's business.
 
@@ -38,6 +43,7 @@ def create_app(
         limits: what each caller may ask.
         origins: of the web pages that a browser may let ask; none by default.
         tenants: the engines of all tenants, where somebody else uses them too.
+        watched_only: whether it only tells how the process is, as one does that works in the background.
     """
     app = FastAPI(
         title="Campaign optimizer",
@@ -60,7 +66,9 @@ def create_app(
             expose_headers=["Idempotent-Replayed", "Retry-After", "X-Request-Id"],
         )
     app.add_middleware(Watch)
-    for room in (decisions, events, customers, campaigns, audit, health, metrics):
+    for room in (
+        (health, metrics) if watched_only else (decisions, events, customers, campaigns, audit, health, metrics)
+    ):
         app.include_router(room.router)
     app.openapi = partial(openapi.document, app)  # type: ignore[method-assign]
     return app

@@ -9,6 +9,7 @@ import typer
 
 from api import service
 from api.doors import Limits
+from api.service import Role
 from optimizer.operations import CONFIG, Config, opened, read_campaigns
 
 if TYPE_CHECKING:
@@ -29,6 +30,9 @@ def serve(
     port: Annotated[
         int | None, typer.Option(help="Instead of the settings' port; 0 takes a free one.", min=0, max=65_535)
     ] = None,
+    role: Annotated[
+        Role, typer.Option(help="api only answers, worker only dispatches, closes and learns; all does both.")
+    ] = Role.ALL,
 ) -> None:
     """Run the service: load the campaigns, answer over HTTP, dispatch, close, learn. SIGTERM ends it cleanly."""
     with opened(config) as (settings, engine):
@@ -37,6 +41,7 @@ def serve(
             engine,
             settings.host if host is None else host,
             settings.port if port is None else port,
+            role=role,
             limits=Limits(settings.rate_limit),
             origins=settings.cors_origins,
         )

@@ -1,10 +1,11 @@
-"""One process that is the whole service: HTTP, the periodic jobs, and a clean end."""
+"""One process that is the service, or a part of it: HTTP, the periodic jobs, and a clean end."""
 
 from __future__ import annotations
 
 import signal
 import socket
 from datetime import UTC, datetime
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
@@ -17,6 +18,7 @@ from api.app import create_app
 from api.binding import check_binding
 from optimizer import metrics
 from optimizer.errors import Unavailable
+from optimizer.store.notices import Listener
 from optimizer.tenants import Tenants
 
 if TYPE_CHECKING:
@@ -30,6 +32,15 @@ DRAIN_S: Final = 20
 """How long a stop waits for callers that are slow to send a request or to take its answer."""
 
 _BACKLOG: Final = 2048
+
+
+class Role(StrEnum):
+    """What a process does: everything, only answering, or only what is done in the background."""
+
+    ALL = "all"
+    API = "api"
+    WORKER = "worker"
+
 
 _log = structlog.get_logger(__name__)
 
@@ -50,44 +61,63 @@ class _Server(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-def serve(engine: Engine, host: str, port: int, *, limits: Limits | None = None, origins: Sequence[str] = ()) -> None:
-    """Answer at this address and do every tenant's jobs until SIGTERM or SIGINT; the engine stays open.
+def serve(  # noqa: PLR0913 - where, what, and within which limits
+    engine: Engine,
+    host: str,
+    port: int,
+    *,
+    role: Role = Role.ALL,
+    limits: Limits | None = None,
+    origins: Sequence[str] = (),
+) -> None:
+    """Answer at this address and do every tenant's jobs, as its role is, until SIGTERM or SIGINT.
 
-    Then no connection is accepted any more, running requests are answered, and running jobs come to the end of a page.
-    Raises Unavailable where the address cannot be taken, and InvalidInput where it may not without keys.
+    Then no connection is accepted any more, running requests are answered, and running jobs come to the end of a page;
+    the engine stays open. A worker answers only how it is; several processes of the role `api` may share a port of one
+    machine. Raises Unavailable where the address cannot be taken, and InvalidInput where it may not without keys.
     """
     check_binding(engine.runtime, host)
-    listener = _listen(host, port)
+    listener = _listen(host, port, shared=role is Role.API)
     tenants = Tenants(engine)
     config = uvicorn.Config(
-        create_app(engine, limits=limits, origins=origins, tenants=tenants),
+        create_app(engine, limits=limits, origins=origins, tenants=tenants, watched_only=role is Role.WORKER),
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=False,
         timeout_graceful_shutdown=DRAIN_S,
     )
     server = _Server(config, engine)
     # Uvicorn takes the signals over while it runs and raises those it got once more at the end, which must not kill us.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, server.handle_exit)
-    scheduler = make_scheduler([*tenants.jobs(), once.forgetting(engine.runtime)])
+    jobs = [tenants.refreshing()] if role is Role.API else [*tenants.jobs(), once.forgetting(engine.runtime)]
+    scheduler = make_scheduler(jobs)
     scheduler.start()
+    notices = Listener(engine.runtime.store.url, tenants.refresh)
     taken_host, taken_port = listener.getsockname()[:2]
     campaigns = [report.campaign_id for report in engine.campaigns()]
     _log.info(
-        "service_started", host=taken_host, port=taken_port, database=engine.runtime.store.name, campaigns=campaigns
+        "service_started",
+        role=role.value,
+        host=taken_host,
+        port=taken_port,
+        database=engine.runtime.store.name,
+        campaigns=campaigns,
     )
     try:
         server.run(sockets=[listener])
     finally:
         engine.stop()
+        notices.close()
         scheduler.shutdown(wait=True)
+        tenants.release()
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def _listen(host: str, port: int, *, shared: bool) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((host, port), family=family, backlog=_BACKLOG)
+        return socket.create_server((host, port), family=family, backlog=_BACKLOG, reuse_port=shared)
     except OSError as error:
         raise Unavailable(f"the service cannot answer at {host} port {port}: {error}") from error
 

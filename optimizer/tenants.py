@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 from optimizer.store.tenants import tenants_with_campaigns
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from optimizer.engine import Engine, Job
 
 
@@ -43,17 +45,37 @@ class Tenants:
 
     def jobs(self) -> list[Job]:
         """The jobs of an engine, each done for every tenant."""
-        return [replace(job, run=partial(self._each, place)) for place, job in enumerate(self.first.jobs())]
+        return [
+            replace(job, run=partial(self._each, partial(_job_at, place=place)))
+            for place, job in enumerate(self.first.jobs())
+        ]
 
-    def _each(self, place: int) -> None:
+    def refreshing(self) -> Job:
+        """The one job of a process that only answers, done for every tenant."""
+        return replace(self.first.refreshing(), run=self.refresh)
+
+    def refresh(self) -> None:
+        """Serve what was published for any tenant."""
+        self._each(lambda engine: engine.refreshing())
+
+    def release(self) -> None:
+        """Leave every tenant's campaigns to other workers."""
+        for engine in list(self._engines.values()):
+            engine.leases.release()
+
+    def _each(self, job: Callable[[Engine], Job]) -> None:
         """Do one job for every tenant: one that fails holds up no other."""
         errors = []
         for engine in self.engines():
             try:
-                engine.jobs()[place].run()
+                job(engine).run()
             except Exception as error:  # noqa: BLE001 - raised again below
                 errors.append(error)
         if len(errors) == 1:
             raise errors[0]
         if errors:
             raise ExceptionGroup(f"{len(errors)} tenants failed", errors)
+
+
+def _job_at(engine: Engine, place: int) -> Job:
+    return engine.jobs()[place]
