@@ -9,6 +9,7 @@ from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
 from api import audit, campaigns, customers, decisions, events, health, metrics, openapi, problems
+from api.direct import Direct
 from api.doors import Doors, Limits
 from api.watch import Watch
 from optimizer.gauges import Gauges
@@ -16,6 +17,8 @@ from optimizer.tenants import Tenants
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from starlette.types import ASGIApp
 
     from optimizer.engine import Engine
 
@@ -56,19 +59,27 @@ def create_app(
     app.state.tenants = tenants or Tenants(engine)
     app.state.gauges = Gauges(app.state.tenants)
     problems.install(app)
-    app.add_middleware(Doors, runtime=engine.runtime, limits=limits or Limits())
-    if origins:
-        app.add_middleware(
-            CORSMiddleware,
-            allow_origins=origins,
-            allow_methods=["DELETE", "GET", "POST", "PUT"],
-            allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "X-Api-Key", "X-Request-Id"],
-            expose_headers=["Idempotent-Replayed", "Retry-After", "X-Request-Id"],
-        )
-    app.add_middleware(Watch)
     for room in (
         (health, metrics) if watched_only else (decisions, events, customers, campaigns, audit, health, metrics)
     ):
         app.include_router(room.router)
     app.openapi = partial(openapi.document, app)  # type: ignore[method-assign]
+    inside = app.build_middleware_stack()
+    if not watched_only:
+        inside = Direct(inside, app.state.tenants)
+    # Outside of all that FastAPI does, so that what needs none of it does not pay for it.
+    app.middleware_stack = Watch(_shared(Doors(inside, engine.runtime, limits or Limits()), origins))
     return app
+
+
+def _shared(app: ASGIApp, origins: Sequence[str]) -> ASGIApp:
+    """The application as web pages of these origins may ask it from a browser."""
+    if not origins:
+        return app
+    return CORSMiddleware(
+        app,
+        allow_origins=origins,
+        allow_methods=["DELETE", "GET", "POST", "PUT"],
+        allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "X-Api-Key", "X-Request-Id"],
+        expose_headers=["Idempotent-Replayed", "Retry-After", "X-Request-Id"],
+    )

@@ -11,7 +11,7 @@ from fastapi.responses import StreamingResponse
 from api import ndjson
 from api.models import DecisionIn, DecisionLine, DecisionOut, ExplanationOut
 from api.openapi import lines, rows
-from api.requests import DirectRoute, JsonRoute, SpooledBody, TheEngine
+from api.requests import JsonRoute, SpooledBody, TheEngine
 from optimizer.errors import OptimizerError
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 router = APIRouter(prefix="/v1", tags=["decisions"], route_class=JsonRoute)
 
 
+@router.post("/decisions")
 async def decide(question: DecisionIn, engine: TheEngine) -> DecisionOut:
     """Decide what to send to one customer, or not to send anything.
 
@@ -31,9 +32,6 @@ async def decide(question: DecisionIn, engine: TheEngine) -> DecisionOut:
     if isinstance(answer, OptimizerError):
         raise answer
     return DecisionOut.of(answer)
-
-
-router.add_api_route("/decisions", decide, methods=["POST"], route_class_override=DirectRoute)
 
 
 @router.post(

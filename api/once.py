@@ -17,10 +17,9 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 from starlette.concurrency import run_in_threadpool
-from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
-from api import ndjson, problems
+from api import bodies, ndjson, problems
 from optimizer.engine import Job
 from optimizer.errors import OptimizerError
 from optimizer.store import idempotency
@@ -59,13 +58,13 @@ class Once:
         if wrong is not None:
             await problems.respond(wrong)(scope, receive, send)
             return
-        body = await _whole(receive)
+        body = await bodies.whole(receive)
         claim = self._claim(scope, headers[HEADER].decode("ascii"), headers, body)
         before = await run_in_threadpool(self._claimed, claim)
         if before is not None:
             await _answer_again(before, claim, scope, receive, send)
             return
-        await self._answer(claim, scope, _replay(body, receive), send)
+        await self._answer(claim, scope, bodies.replayed(body, receive), send)
 
     def _claim(self, scope: Scope, key: str, headers: dict[bytes, bytes], body: bytes) -> AnswerRow:
         caller: Caller = scope["state"]["caller"]
@@ -124,30 +123,6 @@ def _wrong(scope: Scope, headers: dict[bytes, bytes]) -> Problem | None:
     if not _KEY.fullmatch(headers[HEADER]):
         return problems.problem(422, "Idempotency-Key: expected 1 to 255 visible ASCII characters.")
     return None
-
-
-async def _whole(receive: Receive) -> bytes:
-    chunks = []
-    more = True
-    while more:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise ClientDisconnect
-        chunks.append(message.get("body", b""))
-        more = message.get("more_body", False)
-    return b"".join(chunks)
-
-
-def _replay(body: bytes, receive: Receive) -> Receive:
-    """What the application receives: the body at once, then whatever else comes."""
-    left = [body]
-
-    async def replayed() -> Message:
-        if left:
-            return {"type": "http.request", "body": left.pop(), "more_body": False}
-        return await receive()
-
-    return replayed
 
 
 def _answered(claim: AnswerRow, told: list[Message]) -> AnswerRow:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import orjson
 from fastapi import Depends, Request
-from fastapi.responses import Response
 from fastapi.routing import APIRoute
 from starlette import status
 from starlette.concurrency import run_in_threadpool
@@ -20,10 +19,11 @@ from optimizer.keys import Caller
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine
 
+    from fastapi.responses import Response
+
     from optimizer.tenants import Tenants
 
 MAX_ROWS: Final = 1_000_000
-_JSON: Final = "application/json"
 _IN_MEMORY_BYTES: Final = 4 << 20
 
 
@@ -48,32 +48,6 @@ class JsonRoute(APIRoute):
         return strict
 
 
-class DirectRoute(APIRoute):
-    """A JSON route whose function takes a model and the engine, and is called without FastAPI's way of getting there.
-
-    That way costs more than a decision does. Whatever is not plainly right goes it all the same, to be explained.
-    """
-
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """The handler of the route."""
-        explain, act = super().get_route_handler(), self.endpoint
-        assert self.body_field is not None  # noqa: S101 - there is none without a model
-        model: Any = self.body_field.field_info.annotation
-
-        async def handle(request: Request) -> Response:
-            request = JsonRequest(request.scope, request.receive)
-            if media_type(request) != _JSON:
-                return await explain(request)
-            try:
-                sent = model.model_validate(await request.json())
-            except ValueError:
-                return await explain(request)
-            answer = await act(sent, await _engine(request))
-            return Response(answer.model_dump_json(), media_type=_JSON)
-
-        return handle
-
-
 async def _spooled(request: Request) -> AsyncIterator[SpooledTemporaryFile[bytes]]:
     # The whole body is taken before the answer begins: many clients read nothing before they have sent everything,
     # and with the answer's first megabytes unread both sides would wait for each other.
@@ -96,7 +70,11 @@ async def _caller(request: Request) -> Caller:
 
 async def _engine(request: Request) -> Engine:
     tenants: Tenants = request.app.state.tenants
-    caller: Caller = request.state.caller
+    return await engine_of(tenants, request.state.caller)
+
+
+async def engine_of(tenants: Tenants, caller: Caller) -> Engine:
+    """The engine of the caller's tenant; one bound to campaigns where the caller's key is."""
     engine = tenants.known(caller.tenant)
     if engine is None:
         engine = await run_in_threadpool(tenants.engine, caller.tenant)
