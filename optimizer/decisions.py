@@ -273,6 +273,8 @@ class Decisions:
         self, connection: Connection, version: Version, subjects: Sequence[Subject], *, paused: bool
     ) -> Prepared:
         """Read the history of these customers, whom the transaction holds, and decide; nothing is written yet."""
+        if not subjects:
+            return Prepared(version, [], {}, ())
         runtime = self._runtime
         now_us = runtime.now_us()
         served = self._serving.scorer(version)

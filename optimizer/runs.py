@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
-import numpy as np
-
-from optimizer import history
 from optimizer.clock import from_us
 from optimizer.decisions import Decisions, Subject
 from optimizer.errors import Conflict, Unavailable
-from optimizer.facts import columns_of, context_of, history_of
-from optimizer.rules import evaluate
+from optimizer.facts import context_of
+from optimizer.reasons import Reason
 from optimizer.runtime import total
-from optimizer.store import customers, decisions, ledgers, runs
-from optimizer.store.rows import CustomerRow, RunRow
+from optimizer.store import customers, decisions, runs
+from optimizer.store.rows import RunRow
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -191,31 +189,20 @@ class Runs:
         if not page or not version.runs_at(from_us(now_us)):
             runs.finish_run(connection, tenant, run.run_id, now_us)
             return run._replace(state="finished", finished_us=now_us), 0
-        subjects = self._audience(connection, version, page, run.occasion, now_us)
-        rows = self._decisions.decide(connection, version, subjects, paused=False)
+        ids = [row.subject_id for row in page]
+        done = decisions.decided_subjects(connection, tenant, campaign.campaign_id, run.occasion, ids)
+        subjects = [
+            Subject(row.customer_id, row.subject_id, context_of(version, row, {}, None), occasion=run.occasion)
+            for row in page
+            if row.subject_id not in done
+        ]
+        prepared = self._decisions.prepare(connection, version, subjects, paused=False)
+        # Those outside of the audience were not asked for; of them nothing is logged.
+        inside = [row for row in prepared.rows if row.reason != Reason.NOT_IN_AUDIENCE]
+        rows = self._decisions.write(connection, replace(prepared, rows=inside))
         cursor, decided = page[-1].customer_id, run.decided + len(rows)
         runs.advance_run(connection, tenant, run.run_id, cursor, decided)
         return run._replace(cursor=cursor, decided=decided), len(rows)
-
-    def _audience(
-        self, connection: Connection, version: Version, page: list[CustomerRow], occasion: str, now_us: int
-    ) -> list[Subject]:
-        """Those of the page who are in the audience and were not decided on this occasion."""
-        tenant, campaign = self._runtime.tenant, version.campaign
-        ids = [row.subject_id for row in page]
-        done = decisions.decided_subjects(connection, tenant, campaign.id, occasion, ids)
-        contexts = [context_of(version, row, {}, None) for row in page]
-        inside = np.ones(len(page), np.bool_)
-        if campaign.audience is not None:
-            stored = ledgers.ledgers_by_subjects(connection, tenant, ids)
-            books = [history.loads(stored.get(subject_id)) for subject_id in ids]
-            context, past = columns_of(version, version.types, contexts, history_of(books, version, now_us))
-            inside = evaluate(campaign.audience, {**context, **past}, len(page))
-        return [
-            Subject(row.customer_id, row.subject_id, context_, occasion=occasion)
-            for row, context_, wanted in zip(page, contexts, inside.tolist(), strict=True)
-            if wanted and row.subject_id not in done
-        ]
 
 
 def _usual_occasion(campaign: CampaignFile, now: datetime) -> str:
