@@ -16,6 +16,7 @@ from optimizer.ids import IdSource
 from optimizer.recording import EventIn, Receipt, Status
 from optimizer.secret import Secret
 from optimizer.store import Store, customers, decisions, ledgers, rewards, snapshots, touches
+from optimizer.store.bulk import insert_rows
 from optimizer.store.customers import Customer
 from optimizer.store.tables import metadata
 from tests import databases
@@ -280,6 +281,10 @@ class Rig:
     def tables() -> list[str]:
         """The names of all tables."""
         return list(metadata.tables)
+
+    def publish(self, row: SnapshotRow) -> None:
+        """Put a model beside those that were published, behind the engine's back."""
+        self.store.write(lambda c: insert_rows(c, metadata.tables["snapshots"], [row]))
 
     def change_snapshot(self, snapshot_id: str, **values: str | bytes) -> None:
         """Change a published model behind the engine's back."""

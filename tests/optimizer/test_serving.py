@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from optimizer import scorer
+from optimizer.registry import digest_of
 from optimizer.store.customers import Customer
 from tests.optimizer.engine_example import FEATURES, SLOTS, Rig, campaign
 
@@ -46,8 +47,10 @@ def test_a_snapshot_that_cannot_be_read_leaves_the_last_good_one_and_is_told(
             body = row.body
     with Rig(campaign()) as rig:
         good = taught(rig)
-        copy = "published_us + 1, watermark_us, watermark_id, learned, ?, null from snapshots"
-        rig.execute(f"insert into snapshots select tenant, 'broken', campaign_id, learner_key, {copy}", body)
+        newest = rig.snapshot()
+        assert newest is not None
+        broken = newest._replace(snapshot_id="broken", published_us=newest.published_us + 1, body=body)
+        rig.publish(broken._replace(digest=digest_of(body), resume_digest=None, resume=None))
         if restart:
             rig.restart()
         rig.engine.refresh()
