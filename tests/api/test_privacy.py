@@ -83,7 +83,7 @@ def test_everything_that_is_held_is_one_document_of_the_documented_form(
     assert data.subject_id == engine.subjects(["ana"])["ana"]
     assert [each.decision_id for each in data.decisions][:3] == [each["decision_id"] for each in made]
     assert [each.occasion for each in data.decisions] == [None, None, None, "monday"]
-    assert all(each.context["attributes"]["plan"] == "gold" for each in data.decisions)
+    assert all(each["context"]["attributes"]["plan"] == "gold" for each in answer.json()["decisions"])
     assert all(each.reward is not None for each in data.decisions)
     for each in made:
         (held,) = [one for one in data.decisions if one.decision_id == each["decision_id"]]

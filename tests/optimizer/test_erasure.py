@@ -187,7 +187,9 @@ def test_who_reacted_so_to_a_message_is_not_reached_again_on_its_channel(
         rig.engine.put_customers([ANA])
         made = rig.ask("ana", "r1")
         rig.jobs()
-        naming = {"campaign_id": "camp", "request_id": "r1"} if by_request else {"decision_id": made.decision_id}
+        naming: dict[str, Any] = {"decision_id": made.decision_id}
+        if by_request:
+            naming = {"campaign_id": "camp", "request_id": "r1"}
         rig.tell("e1", name, fields=fields, **naming)
         rig.engine.erase_customer("ana")
         email = digest(rig, "ana@example.com")
