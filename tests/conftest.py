@@ -23,16 +23,14 @@ settings.load_profile("ci" if os.environ.get("CI") else "dev")
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run the tests that are marked so on both databases."""
     if metafunc.definition.get_closest_marker("databases"):
-        if "database" not in metafunc.fixturenames:
-            metafunc.fixturenames.insert(0, "database")
         metafunc.parametrize("database", databases.KINDS, indirect=True)
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def database(request: pytest.FixtureRequest) -> Iterator[str]:
     """The kind of database of this test, `sqlite` or `postgresql`; `databases.fresh_url` makes one."""
-    with databases.on(request.param):
-        yield request.param
+    with databases.on(getattr(request, "param", databases.KINDS[0])) as kind:
+        yield kind
 
 
 @pytest.fixture
