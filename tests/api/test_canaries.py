@@ -44,6 +44,8 @@ def service(tmp_path: Path) -> Iterator[Service]:
 
 def use(service: Service) -> list[int]:
     """Ask for everything that takes data, rightly and wrongly; the statuses that came back."""
+    # The server ends a connection on which something failed.
+    service.client.headers["connection"] = "close"
     ask, person, new = service.client, f"/v1/customers/{PERSON}", uuid4().hex
     question = {"campaign_id": "now", "customer_id": PERSON, "request_id": new, "attributes": {"plan": VALUE}}
     event = {"event_id": new, "name": "clicked", "customer_id": PERSON, "fields": {"note": FIELD}}
