@@ -24,10 +24,11 @@ def load_version(connection: Connection, row: CampaignVersionRow, change_id: str
     A campaign that is paused stays paused, a new one is active. A version that was loaded before keeps its first
     `loaded_us`.
     """
-    now = campaign_by_id(connection, row.tenant, row.campaign_id)
+    # Of several processes that start with the same files, all but one wait here, and then find it done.
+    insert_missing(connection, campaign_versions, [row], ("tenant", "campaign_id", "config_hash"))
+    now = _hold_campaign(connection, row.tenant, row.campaign_id)
     if now is not None and now.config_hash == row.config_hash:
         return False
-    insert_missing(connection, campaign_versions, [row], ("tenant", "campaign_id", "config_hash"))
     state = now.state if now else "active"
     current = CampaignRow(row.tenant, row.campaign_id, row.config_hash, state, row.loaded_us)
     upsert_rows(connection, campaigns, [current], ("tenant", "campaign_id"), ("config_hash", "changed_us"))
@@ -49,7 +50,7 @@ def change_state(  # noqa: PLR0913 - which campaign, what, and when
 
     Nothing is noted where nothing changes.
     """
-    now = campaign_by_id(connection, tenant, campaign_id)
+    now = _hold_campaign(connection, tenant, campaign_id)
     state = _STATE_AFTER[change]
     if now is None or now.state == state:
         return now
@@ -82,6 +83,13 @@ def campaign_by_id(connection: Connection, tenant: str, campaign_id: str) -> Cam
     """One campaign as it stands."""
     found = run(connection, _BY_ID, tenant=tenant, campaign_id=campaign_id)
     return CampaignRow._make(found[0]) if found else None
+
+
+def _hold_campaign(connection: Connection, tenant: str, campaign_id: str) -> CampaignRow | None:
+    """Like `campaign_by_id`, and nobody else changes it until this transaction ends."""
+    query = _CURRENT.where(campaigns.c.tenant == tenant, campaigns.c.campaign_id == campaign_id).with_for_update()
+    row = connection.execute(query).first()
+    return CampaignRow._make(row) if row else None
 
 
 def all_campaigns(connection: Connection, tenant: str) -> list[CampaignRow]:

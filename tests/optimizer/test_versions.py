@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from optimizer.errors import NotFound
@@ -73,3 +75,13 @@ def test_versions_outlive_the_process(tmp_path: object) -> None:
 def test_a_version_that_was_never_loaded_is_not_found() -> None:
     with Rig(campaign()) as rig, pytest.raises(NotFound, match="no version"):
         rig.store.read(lambda c: rig.engine.versions.get(c, "camp", "0" * 64))
+
+
+def test_processes_that_start_together_with_the_same_files_load_them_once() -> None:
+    with Rig() as rig, ThreadPoolExecutor(4) as several:
+        assert sum(several.map(rig.engine.load_campaign, [campaign()] * 4)) == 1
+        assert changes(rig) == ["loaded"]
+        assert sum(several.map(rig.engine.load_campaign, [only("push")] * 4)) == 1
+        assert changes(rig) == ["loaded", "loaded"]
+        list(several.map(rig.engine.pause, ["camp"] * 4))
+        assert changes(rig) == ["loaded", "loaded", "paused"]
