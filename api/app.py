@@ -10,7 +10,8 @@ from starlette.middleware.cors import CORSMiddleware
 
 from api import audit, campaigns, customers, decisions, events, health, metrics, openapi, problems
 from api.direct import Direct
-from api.doors import Doors, Limits
+from api.doors import Doors
+from api.visit import Limits
 from api.watch import Watch
 from optimizer.gauges import Gauges
 from optimizer.tenants import Tenants

@@ -8,8 +8,8 @@ import structlog
 import typer
 
 from api import service
-from api.doors import Limits
 from api.service import Role
+from api.visit import Limits
 from optimizer.operations import CONFIG, Config, opened, read_campaigns
 
 if TYPE_CHECKING:

@@ -9,22 +9,21 @@ It leaves `request_id` and `caller` in the state of the request, and the ids of 
 
 from __future__ import annotations
 
-import asyncio
 import re
-import secrets
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from structlog.contextvars import bind_contextvars
 
 from api import problems
-from api.access import ALIVE, CAMPAIGNS, MAX_BATCH_BYTES, MAX_JSON_BYTES, READY, Rule, rule_of, too_large
+from api.access import ALIVE, CAMPAIGNS, READY, Rule, rule_of
+from api.deadlines import Deadlines
 from api.locks import Locks
 from api.once import HEADER as IDEMPOTENCY_KEY
 from api.once import Once
 from api.rates import Rates
+from api.visit import Limits, Visit
 from optimizer import metrics
 from optimizer.bound import no_campaign
 from optimizer.errors import OptimizerError
@@ -34,7 +33,7 @@ from optimizer.runtime import DEFAULT_TENANT
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from starlette.types import ASGIApp, Message, Receive, Send
+    from starlette.types import ASGIApp, Receive, Send
     from starlette.types import Scope as Request
 
     from api.problems import Problem
@@ -45,37 +44,8 @@ NOBODY: Final = Caller(None, DEFAULT_TENANT, frozenset())
 ANYBODY: Final = Caller(None, DEFAULT_TENANT, frozenset({Scope.ADMIN}))
 """Whoever asks a service that never had a key; it answers on its own machine alone."""
 
-_ID: Final = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 _LOCAL: Final = re.compile(rb"(?:https?://)?(?:localhost|127(?:\.\d{1,3}){3}|\[::1\])(?::\d{1,5})?", re.IGNORECASE)
 _BEARER: Final = b"bearer "
-_HEADERS: Final = (
-    (b"x-content-type-options", b"nosniff"),
-    (b"cache-control", b"no-store"),
-    (b"referrer-policy", b"no-referrer"),
-)
-_NO_CONTENT: Final = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
-_DOCS_POLICY: Final = (
-    b"default-src 'none'; connect-src 'self'; img-src 'self' data: https://fastapi.tiangolo.com; "
-    b"script-src 'unsafe-inline' https://cdn.jsdelivr.net; style-src 'unsafe-inline' https://cdn.jsdelivr.net; "
-    b"frame-ancestors 'none'"
-)
-_DOCS: Final = (b"content-security-policy", _DOCS_POLICY)
-_HSTS: Final = (b"strict-transport-security", b"max-age=31536000")
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What one caller may ask of one process.
-
-    Attributes:
-        rate: requests a second for each key.
-        pause_s: how long a body may pause while it is sent.
-        answer_s: how long an answer may take to begin; a run over an audience is not held to it.
-    """
-
-    rate: float = 2000.0
-    pause_s: float = 20.0
-    answer_s: float = 30.0
 
 
 class Refused(Exception):
@@ -97,6 +67,7 @@ class Doors:
         self._limits = limits
         self._locks = Locks(runtime)
         self._rates = Rates(limits.rate)
+        self._deadlines = Deadlines(min(limits.body_s, limits.answer_s) / 20)
 
     async def __call__(self, request: Request, receive: Receive, send: Send) -> None:
         """Pass one request on, or answer it."""
@@ -105,7 +76,7 @@ class Doors:
             return
         headers = dict(request["headers"])
         rule = rule_of(request["method"], request["path"])
-        visit = _Visit(request, headers, rule, self._limits, receive, send)
+        visit = Visit(request, headers, receive, send, rule, self._limits, self._deadlines)
         try:
             state = request.setdefault("state", {})
             state["request_id"] = visit.request_id.decode("ascii")
@@ -201,112 +172,3 @@ def _check_local(headers: Mapping[bytes, bytes]) -> None:
                 "another one. Make a key: optimizer keys create --scope admin"
             )
             raise Refused(problems.problem(403, detail))
-
-
-class _Visit:
-    """One request on its way in, and its answer on its way out."""
-
-    __slots__ = (
-        "_deadline", "_given_up", "_late", "_left", "_limits", "_receive", "_request", "_rule", "_send", "_sent_all",
-        "_started", "request_id",
-    )  # fmt: skip
-
-    def __init__(  # noqa: PLR0913, PLR0917 - what a request comes with
-        self,
-        request: Request,
-        headers: Mapping[bytes, bytes],
-        rule: Rule,
-        limits: Limits,
-        receive: Receive,
-        send: Send,
-    ) -> None:
-        given = headers.get(b"x-request-id")
-        known = given is not None and _ID.fullmatch(given) is not None
-        self.request_id: bytes = given if known and given else secrets.token_hex(16).encode()
-        self._request = request
-        self._rule = rule
-        self._limits = limits
-        self._receive = receive
-        self._send = send
-        self._left = MAX_BATCH_BYTES if rule.rows else MAX_JSON_BYTES
-        length = headers.get(b"content-length")
-        self._sent_all = b"transfer-encoding" not in headers and length in {None, b"0"}
-        if length is not None and length.isdigit() and int(length) > self._left:
-            self._left = -1
-        self._started = False
-        self._given_up = False
-        self._deadline: asyncio.TimerHandle | None = None
-        self._late: asyncio.Task[None] | None = None
-
-    def begin(self) -> None:
-        """Let the application have it. Raises HTTPException where it says that it is too large."""
-        if self._left < 0:
-            raise HTTPException(413, self._too_large())
-        if self._sent_all:
-            self._wait_for_answer()
-
-    async def receive(self) -> Message:
-        """The next part of the request. Raises HTTPException where it is too large or too slow."""
-        if self._sent_all:
-            return await self._receive()
-        try:
-            async with asyncio.timeout(self._limits.pause_s):
-                message = await self._receive()
-        except TimeoutError:
-            detail = f"Nothing more of the body came for {self._limits.pause_s:g} seconds."
-            raise HTTPException(408, detail, {"Connection": "close"}) from None
-        if message["type"] == "http.disconnect":
-            raise ClientDisconnect
-        self._left -= len(message.get("body", b""))
-        if self._left < 0:
-            raise HTTPException(413, self._too_large(), {"Connection": "close"})
-        if not message.get("more_body", False):
-            self._sent_all = True
-            self._wait_for_answer()
-        return message
-
-    async def send(self, message: Message) -> None:
-        """The next part of the application's answer."""
-        if self._given_up:
-            return
-        self._started = True
-        self.end()
-        await self._out(message)
-
-    async def answer(self, problem: Problem, headers: Mapping[str, str] | None) -> None:
-        """Answer with a problem, unless an answer has begun."""
-        if not self._started:
-            self._started = True
-            await problems.respond(problem, headers)(self._request, self._receive, self._out)
-
-    def end(self) -> None:
-        """Wait no longer for an answer to begin."""
-        if self._deadline is not None:
-            self._deadline.cancel()
-            self._deadline = None
-
-    def _wait_for_answer(self) -> None:
-        if self._rule.deadline and not self._started:
-            self._deadline = asyncio.get_running_loop().call_later(self._limits.answer_s, self._give_up)
-
-    def _give_up(self) -> None:
-        """Answer instead of the application, which goes on: threads and transactions cannot be stopped halfway."""
-        if self._started:
-            return
-        self._given_up = True
-        detail = "It takes too long. Send it again as it was: it is done once, and you are told what came of it."
-        answering = self.answer(problems.problem(503, detail), {"Retry-After": "1"})
-        self._late = asyncio.get_running_loop().create_task(answering)
-
-    async def _out(self, message: Message) -> None:
-        if message["type"] == "http.response.start":
-            message["headers"] = [*message.get("headers", ()), *self._headers()]
-        await self._send(message)
-
-    def _headers(self) -> list[tuple[bytes, bytes]]:
-        request: Any = self._request
-        found = [(b"x-request-id", self.request_id), *_HEADERS, _DOCS if request["path"] == "/docs" else _NO_CONTENT]
-        return [*found, _HSTS] if request["scheme"] == "https" else found
-
-    def _too_large(self) -> str:
-        return too_large(MAX_BATCH_BYTES if self._rule.rows else MAX_JSON_BYTES)

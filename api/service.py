@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from types import FrameType
 
-    from api.doors import Limits
+    from api.visit import Limits
     from optimizer.engine import Engine, Job
 
 DRAIN_S: Final = 20

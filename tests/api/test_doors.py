@@ -9,7 +9,8 @@ import pytest
 from fastapi.testclient import TestClient
 
 from api.app import create_app
-from api.doors import Doors, Limits
+from api.doors import Doors
+from api.visit import Limits
 from optimizer.keys import Keys, Scope
 from tests.api.keyed import a_key, client_with
 
@@ -345,11 +346,11 @@ def test_a_run_over_an_audience_may_take_long(engine: Engine) -> None:
 
 
 def test_the_time_for_an_answer_begins_when_the_body_is_there(engine: Engine) -> None:
-    told = asked(Doors(Slow(0), engine.runtime, Limits(answer_s=0.05, pause_s=0.5)), parts=4, pause_s=0.04)
+    told = asked(Doors(Slow(0), engine.runtime, Limits(answer_s=0.05, body_s=0.5)), parts=4, pause_s=0.04)
     assert told[0]["status"] == 200
 
 
 def test_a_body_that_stops_coming_is_given_up(engine: Engine) -> None:
-    told = asked(Doors(Slow(0), engine.runtime, Limits(pause_s=0.05)), parts=2, pause_s=0.2)
+    told = asked(Doors(Slow(0), engine.runtime, Limits(body_s=0.05)), parts=2, pause_s=0.2)
     status, code, headers = problem(told)
     assert (status, code, headers[b"connection"]) == (408, "request_timeout", b"close")
