@@ -55,7 +55,7 @@ class Engines:
 
 
 def open_engines(url: str) -> Engines:
-    """The engines of a database URL.
+    """The engines of a database URL; what they raise holds no values, for it is logged.
 
     `sqlite:///path/to/file.db` (the folder is made), `sqlite://` (in memory) or `postgresql+psycopg://...`.
     """
@@ -63,7 +63,9 @@ def open_engines(url: str) -> Engines:
     if parsed.get_backend_name() != "sqlite":
         return _postgresql(parsed)
     if parsed.database in (None, "", ":memory:"):
-        engine = create_engine(parsed, poolclass=StaticPool, connect_args={"check_same_thread": False})
+        engine = create_engine(
+            parsed, poolclass=StaticPool, connect_args={"check_same_thread": False}, hide_parameters=True
+        )
         _set_up_sqlite(engine, begin="BEGIN IMMEDIATE", pragmas=("foreign_keys=ON",))
         return Engines(engine, engine, serial=True, shared=True)
     Path(parsed.database or "").parent.mkdir(parents=True, exist_ok=True)
@@ -74,9 +76,9 @@ def open_engines(url: str) -> Engines:
         f"busy_timeout={BUSY_TIMEOUT_MS}",
         "temp_store=MEMORY",
     )
-    read = create_engine(parsed, pool_size=16, max_overflow=48)
+    read = create_engine(parsed, pool_size=16, max_overflow=48, hide_parameters=True)
     _set_up_sqlite(read, begin="BEGIN", pragmas=(*common, "query_only=ON"))
-    write = create_engine(parsed, pool_size=1, max_overflow=1)
+    write = create_engine(parsed, pool_size=1, max_overflow=1, hide_parameters=True)
     _set_up_sqlite(
         write, begin="BEGIN IMMEDIATE", pragmas=(*common, "cache_size=-65536", f"wal_autocheckpoint={CHECKPOINT_PAGES}")
     )
@@ -86,6 +88,7 @@ def open_engines(url: str) -> Engines:
 def _postgresql(url: URL) -> Engines:
     # Positional parameters, so that rows go to the driver as tuples everywhere.
     common: dict[str, Any] = {
+        "hide_parameters": True,
         "paramstyle": "format",
         "pool_size": 8,
         "max_overflow": 24,
