@@ -95,7 +95,7 @@ def _check_own(store: Store, name: str, month: Month, path: Path, expected: int)
     last = store.read(partial(retention.last_row, name=name, month=month))
     file = pq.ParquetFile(path)
     rows = file.metadata.num_rows
-    end = file.read_row_group(file.num_row_groups - 1).slice(-1).to_pylist() if rows else []
+    end = file.read_row_group(file.num_row_groups - 1).to_pylist()[-1:] if rows else []
     table = metadata.tables[name]
     key = [column.name for column in table.primary_key.columns]
     if rows < expected or (last is not None and [[row[each] for each in key] for row in end] != [list(last)]):

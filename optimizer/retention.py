@@ -37,9 +37,6 @@ if TYPE_CHECKING:
 PAGE: Final = 2_000
 """How many rows are dropped in one transaction."""
 
-TRIES: Final = 30
-"""How often a partition is tried to be dropped, a second apart, while others hold it."""
-
 _START: Final = (-1, "")
 
 
@@ -62,6 +59,7 @@ class Retention:
         keep: how much of the logs stays; a month goes when all of it is older.
         tell: is given what is done, and how much of it, page by page.
         wait: waits for seconds.
+        tries: how often a partition is tried to be dropped, a second apart, while others hold it.
     """
 
     def __init__(
@@ -71,12 +69,14 @@ class Retention:
         *,
         tell: Callable[[str, int], object],
         wait: Callable[[float], object] = time.sleep,
+        tries: int = 30,
     ) -> None:
         self._tenants = tenants
         self._store = tenants.first.runtime.store
         self._keep = keep
         self._tell = tell
         self._wait = wait
+        self._tries = tries
 
     def look(self) -> list[Finding]:
         """The months that are old enough, in order, and whether each would go. Changes nothing."""
@@ -157,7 +157,7 @@ class Retention:
             self._drop_partition(name, month)
 
     def _drop_partition(self, name: str, month: Month) -> None:
-        for left in reversed(range(TRIES)):
+        for left in reversed(range(self._tries)):
             try:
                 self._store.write(partial(dropping.drop_partition, table=name, month=month))
             except Unavailable:
@@ -170,9 +170,12 @@ class Retention:
     def _clear(self, tenant: str) -> None:
         """Drop what is left of decisions that have left the log."""
         cut = self._store.read(partial(cut_of, tenant=tenant))
+        self._tell("what belonged to them", 0)
         forget_touches(self._store, tenant, cut)
+        self._tell("what was learned from them", 0)
         while self._store.write(partial(dropping.drop_leftovers, tenant=tenant, cut=cut, limit=PAGE)):
             pass
+        self._tell("snapshots", 0)
         unused = self._store.read(partial(dropping.unused_snapshots, tenant=tenant, cut=cut))
         for start in range(0, len(unused), PAGE):
             self._store.write(partial(dropping.drop_snapshots, tenant=tenant, ids=unused[start : start + PAGE]))
