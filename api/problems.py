@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from fastapi import FastAPI, Request
 
 MEDIA_TYPE: Final = "application/problem+json"
+UNAVAILABLE: Final = "The service cannot do this at the moment; try again. Its log has the details."
 INTERNAL: Final = "Something went wrong in the service; its log has the details."
 
 _KINDS: Final = {
@@ -88,9 +89,11 @@ def problem(status_code: int, detail: str, code: str | None = None, errors: Sequ
 
 
 def of_error(error: OptimizerError) -> Problem:
-    """The problem that an error of the library is; one that is the service's own fault keeps its details to itself."""
+    """The problem that an error of the library is; what service or database are at fault for stays in the log."""
     if error.http_status == status.HTTP_500_INTERNAL_SERVER_ERROR:
         return internal()
+    if error.http_status == status.HTTP_503_SERVICE_UNAVAILABLE and error.__cause__ is not None:
+        return problem(error.http_status, UNAVAILABLE, error.code)
     return problem(error.http_status, error.message, error.code)
 
 

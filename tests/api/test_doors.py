@@ -11,6 +11,7 @@ from fastapi.testclient import TestClient
 from api.app import create_app
 from api.doors import Doors
 from api.visit import Limits
+from optimizer.errors import Unavailable
 from optimizer.keys import Keys, Scope
 from tests.api.keyed import a_key, client_with
 
@@ -276,6 +277,18 @@ def test_an_error_that_nobody_foresaw_is_answered_with_all_headers(
     assert (answer.status_code, answer.json()["code"]) == (500, "internal")
     assert answer.headers["x-content-type-options"] == "nosniff"
     assert "division" not in answer.text
+
+
+def test_what_is_wrong_with_the_database_is_for_the_log_alone(
+    engine: Engine, admin: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails() -> None:
+        raise Unavailable("no connection to db.internal:5432 as user secret") from OSError()
+
+    monkeypatch.setattr(engine, "campaigns", fails)
+    answer = admin.get("/v1/campaigns")
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+    assert "db.internal" not in answer.text
 
 
 # Time
