@@ -66,22 +66,24 @@ def note(
 
 def customer_object(secret: Secret, customer_id: str) -> str:
     """How a customer is named in the log, known to whoever knows the id and has the secret."""
-    return f"customer:{secret.digest('customer', customer_id)[:_OBJECT_DIGITS]}"
+    return _object(secret.digest("customer", customer_id))
+
+
+def _object(digest: str) -> str:
+    return f"customer:{digest[:_OBJECT_DIGITS]}"
 
 
 def stored(secret: Secret, rows: Sequence[Customer], before: Mapping[str, CustomerRow]) -> dict[str, dict[str, Any]]:
     """What storing customers changes, by object: the digests of the `old` and the `new` value of each such field.
 
-    `before` has those who were known, by id; of several rows with one id the last counts. A customer of whom nothing
-    changes is left out.
+    `before` has those who were known, by id.
     """
     found: dict[str, dict[str, Any]] = {}
-    for row in {row.customer_id: row for row in rows}.values():
+    for row in rows:
         known = before.get(row.customer_id)
-        new = _fields(row.attributes, row.timezone, row.addresses, row.consents)
         old = {} if known is None else _fields_of(known)
-        if old != new or known is None or not known.loaded:
-            found[customer_object(secret, row.customer_id)] = _changes(secret, row.customer_id, old, new)
+        new = _fields(row.attributes, row.timezone, row.addresses, row.consents)
+        found |= _changes(secret, row.customer_id, old, new)
     return found
 
 
@@ -90,18 +92,23 @@ def erased(secret: Secret, row: CustomerRow) -> dict[str, Any]:
     return _changes(secret, row.customer_id, _fields_of(row), {})
 
 
-def _changes(secret: Secret, customer_id: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
-    # A key for each customer, so that what is left for each field is one short hash.
-    key = bytes.fromhex(secret.digest("audit", customer_id))
-    if not old:
-        return {"new": {name: _digest(key, name, value) for name, value in new.items()}}
-    gone = {name: _digest(key, name, value) for name, value in old.items() if new.get(name) != value}
-    come = {name: _digest(key, name, value) for name, value in new.items() if old.get(name) != value}
-    return {"old": gone, "new": come}
+def _changes(
+    secret: Secret, customer_id: str, old: Mapping[str, Any], new: Mapping[str, Any]
+) -> dict[str, dict[str, Any]]:
+    # One half of the digest names the customer, the other is the customer's key: what is left is a short hash a field.
+    digest = secret.digest("customer", customer_id)
+    key = bytes.fromhex(digest[_OBJECT_DIGITS:])
+    gone, come = _digests(key, old, new), _digests(key, new, old)
+    return {_object(digest): {"old": gone, "new": come} if gone else {"new": come}}
 
 
-def _digest(key: bytes, name: str, value: object) -> str:
-    return blake2b(orjson.dumps((name, value)), key=key, digest_size=_DIGEST_BYTES).hexdigest()
+def _digests(key: bytes, fields: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, str]:
+    """The digest of every field that is another one, or none, on the other side."""
+    return {
+        name: blake2b(orjson.dumps((name, value)), key=key, digest_size=_DIGEST_BYTES).hexdigest()
+        for name, value in fields.items()
+        if other.get(name) != value
+    }
 
 
 def _fields_of(row: CustomerRow) -> dict[str, Any]:

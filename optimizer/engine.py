@@ -181,14 +181,18 @@ class Engine:
     # Customers
 
     def put_customers(self, rows: Sequence[Customer], *, by: str = SERVICE) -> None:
-        """Store customers whose facts were checked; each replaces what was known of that customer."""
+        """Store customers whose facts were checked; each replaces what was known of that customer.
+
+        Of whom that is known already, nothing is written.
+        """
         runtime = self.runtime
         now_us = runtime.now_us()
 
         def change(connection: Connection) -> None:
             known = customers.hold_customers(connection, runtime.tenant, sorted({row.customer_id for row in rows}))
-            customers.upsert_customers(connection, runtime.tenant, rows, now_us, runtime.ids.uuid4)
-            audit.note(connection, runtime, by, audit.Action.STORED, audit.stored(runtime.secret, rows, known))
+            new = customers.changed_customers(rows, known)
+            customers.upsert_customers(connection, runtime.tenant, new, now_us, runtime.ids.uuid4)
+            audit.note(connection, runtime, by, audit.Action.STORED, audit.stored(runtime.secret, new, known))
 
         runtime.store.write(change)
 

@@ -51,8 +51,7 @@ def erase(connection: Connection, runtime: Runtime, outbox: Outbox, customer_id:
     outbox.cancel(connection, [head.decision_id for head in heads if head.send_us is not None], ERASED)
     customers.delete_customer(connection, tenant, customer_id)
     runs.forget_customer(connection, tenant, customer_id)
-    objects = {audit.customer_object(runtime.secret, customer_id): audit.erased(runtime.secret, row)}
-    audit.note(connection, runtime, by, audit.Action.ERASED, objects)
+    audit.note(connection, runtime, by, audit.Action.ERASED, audit.erased(runtime.secret, row))
 
 
 def decisions_of(connection: Connection, tenant: str, subject_id: str) -> list[DecisionHead]:

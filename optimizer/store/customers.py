@@ -45,6 +45,22 @@ class Customer:
     consents: Mapping[str, bool] = field(default_factory=dict)
 
 
+def changed_customers(rows: Sequence[Customer], known: Mapping[str, CustomerRow]) -> list[Customer]:
+    """Those of whom storing them would change something of what is `known`; of several with one id the last."""
+    return [row for row in {row.customer_id: row for row in rows}.values() if _differs(row, known.get(row.customer_id))]
+
+
+def _differs(row: Customer, known: CustomerRow | None) -> bool:
+    return (
+        known is None
+        or not known.loaded
+        or known.timezone != row.timezone
+        or known.attributes != _text(row.attributes)
+        or known.addresses != _text(row.addresses)
+        or known.consents != _text(row.consents)
+    )
+
+
 def upsert_customers(
     connection: Connection, tenant: str, rows: Sequence[Customer], now_us: int, new_subject: Callable[[], str]
 ) -> None:
