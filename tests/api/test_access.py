@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from api.access import RULES, rule_of
+from api.access import ALIVE, READY, RULES, rule_of
 from optimizer.keys import Scope
 
 if TYPE_CHECKING:
@@ -46,3 +48,15 @@ def test_a_route_needs_its_scope(method: str, path: str, scope: Scope | None) ->
 @pytest.mark.parametrize("method", ["GET", "POST", "OPTIONS", "TRACE"])
 def test_what_is_in_no_rule_is_locked(method: str, path: str) -> None:
     assert rule_of(method, path).scope is Scope.ADMIN
+
+
+_NO_KEY = {ALIVE: "none", READY: "none"}
+
+
+def test_the_documentation_says_of_every_rule_what_it_needs() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "security.md").read_text(encoding="utf-8")
+    told = re.findall(r"^\| `(GET|POST|PUT|DELETE) (/\S*)` \| `?(\w+)`? \|$", text, re.MULTILINE)
+    assert told == [
+        (rule.method, rule.path + "…" * rule.path.endswith("/"), _NO_KEY.get(rule.path, rule.scope or "any"))
+        for rule in RULES
+    ]

@@ -10,6 +10,7 @@ import pytest
 import uvicorn
 
 from api.app import create_app
+from api.visit import Limits
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
 @pytest.fixture
 def port(engine: Engine) -> Iterator[int]:
     """A real server on a free port of this machine."""
-    server = uvicorn.Server(uvicorn.Config(create_app(engine), port=0, log_level="error", lifespan="on"))
+    app = create_app(engine, limits=Limits(body_s=2))
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error", lifespan="on"))
     thread = threading.Thread(target=server.run)
     thread.start()
     while not server.started:
@@ -46,3 +48,16 @@ def test_a_client_that_reads_nothing_before_it_has_sent_everything_gets_every_an
             received += chunk
     assert received.startswith(b"HTTP/1.1 200 ")
     assert received.count(b'"decision_id"') == n
+
+
+def test_a_client_that_stops_sending_is_told_so_and_its_connection_closed(port: int) -> None:
+    head = (
+        b"POST /v1/decisions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n"
+    )
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+        connection.sendall(head + b"{")
+        received = b""
+        while chunk := connection.recv(1 << 20):
+            received += chunk
+    assert received.startswith(b"HTTP/1.1 408 ")
+    assert b'"code":"request_timeout"' in received
