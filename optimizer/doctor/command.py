@@ -45,7 +45,7 @@ def doctor(
     if json:
         typer.echo(orjson.dumps([asdict(finding) for finding in found], option=orjson.OPT_INDENT_2).decode())
     elif sys.stdout.isatty():
-        Console().print(_table(found))
+        Console().print(table(found))
     else:
         for finding in found:
             advice = f" -> {finding.advice}" if finding.advice else ""
@@ -54,9 +54,10 @@ def doctor(
         raise typer.Exit(1)
 
 
-def _table(found: Sequence[Finding]) -> Table:
-    table = Table("", *(Column(name, overflow="fold") for name in ("what", "how it is", "what to do")))
+def table(found: Sequence[Finding]) -> Table:
+    """The findings, for people."""
+    rows = Table("", *(Column(name, overflow="fold") for name in ("what", "how it is", "what to do")))
     for finding in found:
         level = Text(finding.level, _COLOURS[finding.level])
-        table.add_row(level, Text(finding.check), Text(finding.what), Text(finding.advice))
-    return table
+        rows.add_row(level, Text(finding.check), Text(finding.what), Text(finding.advice))
+    return rows

@@ -8,6 +8,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy import func, select, text
+from sqlalchemy.exc import DatabaseError
 
 from optimizer.clock import from_us
 from optimizer.doctor.findings import Finding, failing, ok, warning
@@ -51,7 +52,10 @@ def durability(connection: Connection) -> Finding:
     if mode != "wal":
         advice = "start the service once, which sets it; put the file on a local disk, not on a network's"
         return failing(check, f"the journal is kept as {mode!r} and not as 'wal'", advice)
-    damage = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar()
+    try:
+        damage = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar()
+    except DatabaseError as error:
+        damage = str(error.orig)
     if damage != "ok":
         return failing(check, f"the file is damaged: {damage}", "stop the service and restore the last backup")
     return ok(check, "write-ahead log, synced with each commit by the service; the file is whole")

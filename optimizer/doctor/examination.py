@@ -52,11 +52,14 @@ def examine(settings: Settings, clock: Clock, wait: Callable[[float], object] = 
         with _opened(url) as engine:
             yield from _database(engine, settings, now_us(clock), wait)
     except DBAPIError as error:
-        yield failing(
-            "database",
-            f"{url.render_as_string()} does not answer: {str(error.orig).splitlines()[0]}",
-            "is it running, and is its address in the settings right?",
-        )
+        what = str(error.orig).partition("\n")[0]
+        if url.get_backend_name() == _FILE:
+            yield failing(
+                "database", f"{url.database} cannot be read: {what}", "is it damaged? Restore the last backup"
+            )
+        else:
+            advice = "is it running, and is its address in the settings right?"
+            yield failing("database", f"{url.render_as_string()} does not answer: {what}", advice)
 
 
 def _database(engine: Engine, settings: Settings, now: int, wait: Callable[[float], object]) -> Iterator[Finding]:

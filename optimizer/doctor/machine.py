@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 import stat
+import zoneinfo
 from datetime import datetime, timedelta
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final
-from zoneinfo import TZPATH, ZoneInfo, ZoneInfoNotFoundError, available_timezones
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from optimizer.doctor.findings import Finding, failing, ok, warning
 
@@ -33,7 +34,7 @@ def zones() -> Finding:
     except ZoneInfoNotFoundError:
         return failing(check, "there is no time zone data: nobody's local time is known", install)
     # Where the system has a database it is the one that is used.
-    systems = next((folder for folder in TZPATH if (Path(folder) / _RECENT_ZONE).exists()), None)
+    systems = next((folder for folder in zoneinfo.TZPATH if (Path(folder) / _RECENT_ZONE).exists()), None)
     source = f"{systems}, the system's" if systems else f"the package tzdata {version('tzdata')}"
     if zone.utcoffset(_RECENT_DAY) != _RECENT_OFFSET:
         return warning(check, f"rules from before 2025 ({source}): some local times are an hour off", install)

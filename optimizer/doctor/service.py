@@ -54,7 +54,7 @@ def workers(look: Callable[[], Sequence[LeaseRow]], wait: Callable[[float], obje
     if stale or orphans:
         what = [f"no beat of {', '.join(stale)}"] * bool(stale) + [f"nobody holds {', '.join(orphans)}"] * bool(orphans)
         return warning(check, "; ".join(what), "the others take over within seconds: look again, then at their logs")
-    return ok(check, f"{len(campaigns)} campaigns held by {len(live)} of {len(live)} workers")
+    return ok(check, f"{_count(len(campaigns), 'campaign')} held by {_count(len(live), 'worker')}")
 
 
 def lags(standing: Standing) -> Iterator[Finding]:
@@ -128,6 +128,10 @@ def _lag(check: str, lag_s: float, what: str, advice: str) -> Finding:
     if lag_s > 5 * _MINUTE_S:
         return warning(check, what, advice)
     return ok(check, what if lag_s else "nothing waits")
+
+
+def _count(n: int, what: str) -> str:
+    return f"{n:,} {what}{'' if n == 1 else 's'}"
 
 
 def _span(seconds: float) -> str:
