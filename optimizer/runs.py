@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 from functools import partial
@@ -160,49 +161,84 @@ class Runs:
     def _finish(self, row: RunRow) -> int:
         """Go through the rest of the audience; ends early where the campaign is paused or the service stops.
 
-        Returns how many decisions were made here.
+        While one page is written the next is decided, where the database takes two transactions at a time. Returns how
+        many decisions were made here.
         """
-        total = 0
-        while not self._runtime.stopping.is_set():
-            before = row
-            row, decided = self._runtime.store.write(partial(self._page, run_id=row.run_id))
-            total += decided
-            if row.state != "running" or row == before:
-                break
-        return total
+        made, cursor, last = 0, row.cursor, None
+        with ThreadPoolExecutor(2, thread_name_prefix="run") as pool:
+            while cursor is not None and not self._runtime.stopping.is_set():
+                page = _Page(row.run_id, cursor, last)
+                this = pool.submit(self._runtime.store.write, partial(self._decide_page, page=page))
+                this.add_done_callback(page.ended)
+                cursor = page.decided.result()
+                made += last.result() if last else 0
+                last = this
+        return made + (last.result() if last else 0)
 
-    def _page(self, connection: Connection, run_id: str) -> tuple[RunRow, int]:
-        """Decide the next customers of a run: how it stands then, and how many were decided. A paused campaign's waits.
-
-        The run is read and held here, since others may be going through it at the same time.
-        """
+    def _decide_page(self, connection: Connection, page: _Page) -> int:
+        """Decide the next customers of a run; how many. The last page finishes the run; a paused campaign's waits."""
         tenant, now_us = self._runtime.tenant, self._runtime.now_us()
-        run = runs.hold_run(connection, tenant, run_id)
+        run = runs.run_by_id(connection, tenant, page.run_id)
         assert run is not None  # noqa: S101 - runs are never deleted
-        if run.state != "running":
-            return run, 0
         campaign = self._versions.row(connection, run.campaign_id)
-        if campaign.state != "active":
-            return run, 0
+        if run.state != "running" or campaign.state != "active":
+            return 0
         version = self._versions.get(connection, campaign.campaign_id, campaign.config_hash)
-        page = customers.audience_page(connection, tenant, run.cursor, PAGE)
-        if not page or not version.runs_at(from_us(now_us)):
+        people = customers.audience_page(connection, tenant, page.after, PAGE)
+        if not people or not version.runs_at(from_us(now_us)):
+            page.wait()
             runs.finish_run(connection, tenant, run.run_id, now_us)
-            return run._replace(state="finished", finished_us=now_us), 0
-        ids = [row.subject_id for row in page]
+            return 0
+        ids = [row.subject_id for row in people]
         done = decisions.decided_subjects(connection, tenant, campaign.campaign_id, run.occasion, ids)
         subjects = [
             Subject(row.customer_id, row.subject_id, context_of(version, row, {}, None), occasion=run.occasion)
-            for row in page
+            for row in people
             if row.subject_id not in done
         ]
         prepared = self._decisions.prepare(connection, version, subjects, paused=False)
+        page.pass_on(people[-1].customer_id)
+        # Others may be going through the run at the same time: whoever comes to a page second leaves it.
+        run = runs.hold_run(connection, tenant, page.run_id)
+        assert run is not None  # noqa: S101 - see above
+        if run.cursor != page.after or self._versions.row(connection, run.campaign_id).state != "active":
+            return 0
         # Those outside of the audience were not asked for; of them nothing is logged.
         inside = [row for row in prepared.rows if row.reason != Reason.NOT_IN_AUDIENCE]
         rows = self._decisions.write(connection, replace(prepared, rows=inside))
-        cursor, decided = page[-1].customer_id, run.decided + len(rows)
-        runs.advance_run(connection, tenant, run.run_id, cursor, decided)
-        return run._replace(cursor=cursor, decided=decided), len(rows)
+        runs.advance_run(connection, tenant, run.run_id, people[-1].customer_id, run.decided + len(rows))
+        return len(rows)
+
+
+class _Page:
+    """The customers of a run after one of them, and the page before, which has to be on disk first.
+
+    Attributes:
+        decided: the last customer of the page, once all of it is decided; None where there is nothing to decide.
+    """
+
+    def __init__(self, run_id: str, after: str, before: Future[int] | None) -> None:
+        self.run_id = run_id
+        self.after = after
+        self.decided: Future[str | None] = Future()
+        self._before = before
+
+    def pass_on(self, last_customer_id: str) -> None:
+        """The next page may begin; this one waits until the one before is on disk."""
+        # A transaction that lost against another is run again.
+        if not self.decided.done():
+            self.decided.set_result(last_customer_id)
+        self.wait()
+
+    def wait(self) -> None:
+        """Until the page before is on disk; raises what it raised."""
+        if self._before is not None:
+            self._before.result()
+
+    def ended(self, _page: Future[int]) -> None:
+        """There is no next page, unless it was told before."""
+        if not self.decided.done():
+            self.decided.set_result(None)
 
 
 def _usual_occasion(campaign: CampaignFile, now: datetime) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, time, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-    from optimizer.store.rows import RunRow
 
 pytestmark = pytest.mark.databases
 
@@ -174,15 +173,15 @@ def test_a_run_that_was_killed_between_two_pages_goes_on_where_it_was(monkeypatc
     with Rig(campaign()) as rig:
         ids = rig.customers(11)
         pages = iter([True, True, False])
-        whole = runs.Runs._page  # noqa: SLF001 - the process ends here
+        whole = runs.Runs._decide_page  # noqa: SLF001 - the process ends here
 
-        def killed(self: runs.Runs, connection: Connection, run_id: str) -> tuple[RunRow, int]:
+        def killed(self: runs.Runs, connection: Connection, page: Any) -> int:
             if not next(pages):
                 raise KeyboardInterrupt
-            return whole(self, connection, run_id)
+            return whole(self, connection, page)
 
         with monkeypatch.context() as patch:
-            patch.setattr(runs.Runs, "_page", killed)
+            patch.setattr(runs.Runs, "_decide_page", killed)
             with pytest.raises(KeyboardInterrupt):
                 rig.engine.run("camp", "spring")
         assert len(rig.log()) == 8
@@ -234,14 +233,14 @@ def test_a_campaign_paused_in_the_middle_of_a_run_stops_after_the_page(monkeypat
     monkeypatch.setattr(runs, "PAGE", 2)
     with Rig(campaign()) as rig:
         rig.customers(6)
-        whole = runs.Runs._page  # noqa: SLF001 - to pause after the first page
+        whole = runs.Runs._decide_page  # noqa: SLF001 - to pause after the first page
 
-        def pausing(self: runs.Runs, connection: Connection, run_id: str) -> tuple[RunRow, int]:
-            done = whole(self, connection, run_id)
+        def pausing(self: runs.Runs, connection: Connection, page: Any) -> int:
+            done = whole(self, connection, page)
             campaigns.change_state(connection, "default", "camp", "paused", at_us=rig.now_us, change_id="now")
             return done
 
-        monkeypatch.setattr(runs.Runs, "_page", pausing)
+        monkeypatch.setattr(runs.Runs, "_decide_page", pausing)
         with pytest.raises(Conflict, match="paused"):
             rig.engine.run("camp", "spring")
         assert len(rig.log()) == 2
