@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+import structlog
 from fastapi import APIRouter
 from fastapi.responses import StreamingResponse
 
@@ -12,14 +13,15 @@ from api import ndjson
 from api.models import DecisionIn, DecisionLine, DecisionOut, ExplanationOut
 from api.openapi import lines, rows
 from api.requests import JsonRoute, SpooledBody, TheEngine
+from optimizer.decisions import Decision
 from optimizer.errors import OptimizerError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from optimizer.decisions import Decision
-
 router = APIRouter(prefix="/v1", tags=["decisions"], route_class=JsonRoute)
+
+_log = structlog.get_logger(__name__)
 
 
 @router.post("/decisions")
@@ -29,8 +31,14 @@ async def decide(question: DecisionIn, engine: TheEngine) -> DecisionOut:
     The decision is on disk when it is answered. Nothing to send is an answer: `arm` is null and `reason` says why.
     """
     [answer] = await asyncio.wrap_future(engine.deciding([question.request()]))
+    return told(answer)
+
+
+def told(answer: Decision | OptimizerError) -> DecisionOut:
+    """The engine's answer as it is told. Raises it where it is an error."""
     if isinstance(answer, OptimizerError):
         raise answer
+    _log.debug("decided", campaign=answer.campaign_id, decision_id=answer.decision_id)
     return DecisionOut.of(answer)
 
 
@@ -47,7 +55,9 @@ def decide_many(body: SpooledBody, engine: TheEngine) -> StreamingResponse:
     """
 
     def act(questions: Sequence[DecisionIn]) -> Sequence[Decision | OptimizerError]:
-        return engine.decide([question.request() for question in questions])
+        answers = engine.decide([question.request() for question in questions])
+        _log.debug("decided", decision_ids=[each.decision_id for each in answers if isinstance(each, Decision)])
+        return answers
 
     def answer(row: int, decision: Decision) -> DecisionLine:
         return DecisionLine(row=row, decision=DecisionOut.of(decision))

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from optimizer.store import campaigns, decisions, lags, leases
+from optimizer.store import campaigns, decisions, events, lags, leases
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -67,7 +67,7 @@ def look(connection: Connection, tenant: str, now_us: int) -> Standing:
         lags.count_touches(connection, tenant),
         due,
         _since_s(due_since_us, now_us),
-        lags.count_parked(connection, tenant),
+        events.count_parked(connection, tenant),
         [_campaign(connection, row, now_us) for row in loaded],
         leases.all_leases(connection, tenant),
     )
@@ -77,8 +77,9 @@ def _campaign(connection: Connection, row: CampaignRow, now_us: int) -> Campaign
     tenant, campaign_id = row.tenant, row.campaign_id
     mature_us = decisions.next_mature_us(connection, tenant, campaign_id)
     newest = lags.newest_snapshot(connection, tenant, campaign_id)
-    learned = newest is not None and newest.learner_key == campaigns.learner_key(connection, row)
-    watermark = (newest.watermark_us, newest.watermark_id) if newest and learned else _START
+    watermark = _START
+    if newest is not None and newest.learner_key == _learner(connection, row):
+        watermark = (newest.watermark_us, newest.watermark_id)
     closed_us = lags.first_unlearned_us(connection, tenant, campaign_id, watermark)
     return CampaignStanding(
         campaign_id,
@@ -87,6 +88,11 @@ def _campaign(connection: Connection, row: CampaignRow, now_us: int) -> Campaign
         newest.snapshot_id if newest else None,
         _since_s(newest.published_us, now_us) if newest else None,
     )
+
+
+def _learner(connection: Connection, row: CampaignRow) -> str | None:
+    version = campaigns.campaign_version(connection, row.tenant, row.campaign_id, row.config_hash)
+    return version and campaigns.learner_name(connection, row.tenant, row.campaign_id, version.learner_key)
 
 
 def _since_s(instant_us: int | None, now_us: int) -> float:

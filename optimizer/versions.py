@@ -197,9 +197,8 @@ class Versions:
     def learning(self, connection: Connection, campaign_id: str) -> tuple[Version, str]:
         """The current version, and what names its learner: its key, and the last time that past rewards changed."""
         version = self.current(connection, campaign_id)
-        rejoin = campaigns.last_rejoin(connection, self._runtime.tenant, campaign_id)
         key = version.campaign.learner_key
-        return version, f"{key}/{rejoin.change_id}" if rejoin else key
+        return version, campaigns.learner_name(connection, self._runtime.tenant, campaign_id, key)
 
     def row(self, connection: Connection, campaign_id: str) -> CampaignRow:
         """How a campaign stands. Raises NotFound."""

@@ -111,13 +111,10 @@ def campaign_version(
     return CampaignVersionRow._make(row) if row else None
 
 
-def learner_key(connection: Connection, row: CampaignRow) -> str | None:
-    """What names the campaign's learner: the key of its version, and the last time that past rewards changed."""
-    version = campaign_version(connection, row.tenant, row.campaign_id, row.config_hash)
-    if version is None:
-        return None
-    rejoin = last_rejoin(connection, row.tenant, row.campaign_id)
-    return f"{version.learner_key}/{rejoin.change_id}" if rejoin else version.learner_key
+def learner_name(connection: Connection, tenant: str, campaign_id: str, learner_key: str) -> str:
+    """What names a campaign's learner: the key of its version, and the last time that past rewards changed."""
+    rejoin = last_rejoin(connection, tenant, campaign_id)
+    return f"{learner_key}/{rejoin.change_id}" if rejoin else learner_key
 
 
 def changes_of(connection: Connection, tenant: str, campaign_id: str) -> list[CampaignChangeRow]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy import bindparam, delete, func, select
+from sqlalchemy import bindparam, delete, select
 
 from optimizer.store.bulk import change_rows, insert_missing, insert_new, insert_rows, one_of, run, select_in
+from optimizer.store.lags import count
 from optimizer.store.partitions import ensure_months
 from optimizer.store.rows import EventRow
 from optimizer.store.tables import event_keys, events, parked
@@ -132,5 +133,5 @@ def unpark_events(connection: Connection, tenant: str, event_ids: Sequence[str])
 
 
 def count_parked(connection: Connection, tenant: str) -> int:
-    """How many events wait for a decision."""
-    return connection.execute(select(func.count()).where(parked.c.tenant == tenant)).scalar_one()
+    """How many events wait for a decision, up to `MANY`."""
+    return count(connection, select(parked.c.event_id).where(parked.c.tenant == tenant))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from sqlalchemy import func, select, tuple_
 
-from optimizer.store.tables import parked, rewards, snapshots, touches
+from optimizer.store.tables import rewards, snapshots, touches
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -34,10 +34,15 @@ class SnapshotHead(NamedTuple):
     watermark_id: str
 
 
+def count(connection: Connection, query: Select[Any]) -> int:
+    """How many rows a query has, up to `MANY`."""
+    return int(connection.execute(select(func.count()).select_from(query.limit(MANY).subquery())).scalar_one())
+
+
 def count_touches(connection: Connection, tenant: str) -> dict[str, int]:
     """How many touches are in each of `OPEN_STATES`, up to `MANY`."""
     mine = select(touches.c.send_us).where(touches.c.tenant == tenant)
-    return {state: _count(connection, mine.where(touches.c.state == state)) for state in OPEN_STATES}
+    return {state: count(connection, mine.where(touches.c.state == state)) for state in OPEN_STATES}
 
 
 def due_touches(connection: Connection, tenant: str, now_us: int, paused: Collection[str]) -> tuple[int, int | None]:
@@ -48,12 +53,7 @@ def due_touches(connection: Connection, tenant: str, now_us: int, paused: Collec
         .where(touches.c.dispatch == "service", touches.c.campaign_id.not_in(list(paused)))
     )
     first_us = connection.execute(due.order_by(touches.c.send_us).limit(1)).scalar()
-    return (0, None) if first_us is None else (_count(connection, due), first_us)
-
-
-def count_parked(connection: Connection, tenant: str) -> int:
-    """How many events wait for a decision, up to `MANY`."""
-    return _count(connection, select(parked.c.event_id).where(parked.c.tenant == tenant))
+    return (0, None) if first_us is None else (count(connection, due), first_us)
 
 
 def first_unlearned_us(connection: Connection, tenant: str, campaign_id: str, watermark: tuple[int, str]) -> int | None:
@@ -79,7 +79,3 @@ def newest_snapshot(connection: Connection, tenant: str, campaign_id: str) -> Sn
     )
     row = connection.execute(query).first()
     return None if row is None else SnapshotHead._make(row)
-
-
-def _count(connection: Connection, query: Select[Any]) -> int:
-    return int(connection.execute(select(func.count()).select_from(query.limit(MANY).subquery())).scalar_one())
