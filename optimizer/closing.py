@@ -16,9 +16,9 @@ from optimizer.decisions import TOUCH_LIFETIME_US
 from optimizer.groups import Group
 from optimizer.history import HOUR_US
 from optimizer.recording import SENT_EVENTS
-from optimizer.rewards import DecisionFacts, EventFacts, JoinedReward, join
+from optimizer.rewards import DecisionFacts, EventFacts, JoinedReward, RewardSpec, join
 from optimizer.store import campaigns, decisions, events, rewards, settled, touches
-from optimizer.store.rows import DecisionHead, EventRow, RewardRow
+from optimizer.store.rows import DecisionHead, EventRow, RewardRow, TouchRow
 from optimizer.store.transactions import after_commit
 
 if TYPE_CHECKING:
@@ -69,7 +69,8 @@ class Closing:
         tenant, campaign_id, now_us = self._runtime.tenant, fence.campaign_id, self._runtime.now_us()
         heads = decisions.due_closes(connection, tenant, campaign_id, until_us, PAGE)
         joined = self.join(connection, heads)
-        left_out = decisions.void_causes(connection, tenant, [head.decision_id for head in heads])
+        # What came after maturity must not matter, for it depends on when the job runs whether it is seen.
+        left_out = decisions.void_causes(connection, tenant, {head.decision_id: head.mature_us for head in heads})
         left_out |= self._paused(connection, campaign_id, heads)
         rows = [
             RewardRow(
@@ -102,7 +103,6 @@ class Closing:
         out = {}
         for head in heads:
             waiting_us = _waiting_us(self._versions.get(connection, campaign_id, head.config_hash))
-            # What came after maturity must not matter, for it depends on when the job runs whether it is seen.
             until_us = min(head.decided_us + waiting_us, head.mature_us)
             if any(start_us < until_us and head.decided_us < end_us for start_us, end_us in pauses):
                 out[head.decision_id] = "campaign_paused"
@@ -157,13 +157,10 @@ class Closing:
     ) -> list[DecisionFacts]:
         sending = [head.decision_id for head in heads if head.send_us is not None]
         known = touches.touches_by_ids(connection, self._runtime.tenant, sending)
-        told: dict[str, int] = {}
-        for row in naming:
-            if row.name in SENT_EVENTS:
-                decision_id = row.decision_id or by_request.get(row.request_id or "", "")
-                told[decision_id] = min(row.received_us, told.get(decision_id, row.received_us))
+        specs = self._versions.rewards_of(connection, heads)
+        told = self._told(connection, heads, specs, known, [(row, _named(row, by_request)) for row in naming])
         facts = []
-        for head, spec in zip(heads, self._versions.rewards_of(connection, heads), strict=True):
+        for head, spec in zip(heads, specs, strict=True):
             version = self._versions.get(connection, head.campaign_id, head.config_hash)
             arm = version.catalog.arms[version.catalog.index[head.arm]] if head.arm is not None else None
             touch = known.get(head.decision_id)
@@ -179,10 +176,33 @@ class Closing:
                     arm.channel if arm else None,
                     head.send_us,
                     sent_us,
-                    told.get(head.decision_id) if touch and touch.dispatch == "caller" else None,
+                    told.get(head.decision_id),
                 )
             )
         return facts
+
+    def _told(
+        self,
+        connection: Connection,
+        heads: Sequence[DecisionHead],
+        specs: Sequence[RewardSpec],
+        known: Mapping[str, TouchRow],
+        naming: Sequence[tuple[EventRow, str]],
+    ) -> dict[str, int]:
+        """When it was recorded that touches were sent, where a report told it and not the sending itself."""
+        told: dict[str, int] = {}
+        for row, decision_id in naming:
+            if row.name in SENT_EVENTS and decision_id in known and known[decision_id].dispatch == "caller":
+                told[decision_id] = min(row.received_us, told.get(decision_id, row.received_us))
+        mature_us = {head.decision_id: spec.mature_us(head.decided_us) for head, spec in zip(heads, specs, strict=True)}
+        late = {each for row, each in naming if each in known and row.received_us > mature_us[each]}
+        mine = sorted(each for each in late if known[each].dispatch == "service")
+        received = {f"event {row.event_id}": row.received_us for row, _ in naming}
+        for decision_id, moves in touches.transitions_by_ids(connection, self._runtime.tenant, mine).items():
+            reason = next((move.reason for move in moves if move.state == "sent"), None)
+            if reason in received:
+                told[decision_id] = received[reason]
+        return told
 
 
 def _waiting_us(version: Version) -> int:
@@ -193,6 +213,11 @@ def _waiting_us(version: Version) -> int:
     minutes = max(60 * (slot.end.hour - slot.start.hour) + slot.end.minute - slot.start.minute for slot in slots)
     # Clocks that are set back within a slot make it an hour longer.
     return version.catalog.horizon // timedelta(microseconds=1) + minutes * 60_000_000 + HOUR_US
+
+
+def _named(row: EventRow, by_request: Mapping[str, str]) -> str:
+    """The decision that an event names."""
+    return row.decision_id or by_request.get(row.request_id or "", "")
 
 
 def _event(row: EventRow, decision_id: str | None) -> EventFacts:

@@ -309,7 +309,7 @@ class Engine:
     def void(self, decision_ids: Sequence[str], cause: str) -> None:
         """Leave decisions out of learning and take their planned touches back; the cause must not depend on the arm.
 
-        What was learned already stays learned. Raises NotFound, and changes nothing, where there is no such decision.
+        One that has matured stays as it is. Raises NotFound, and changes nothing, where there is no such decision.
         """
         now_us = self.runtime.now_us()
 

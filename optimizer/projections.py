@@ -85,7 +85,7 @@ class Projections:
         customers.hold_subjects(connection, tenant, ids)
         past = rebuilding.decisions_of(connection, tenant, ids)
         rebuilding.put_decision_keys(connection, tenant, past)
-        moves = rebuilding.transitions_by_touches(
+        moves = touches.transitions_by_ids(
             connection, tenant, (row.decision_id for row in past if row.send_us is not None)
         )
         logged = {

@@ -39,7 +39,7 @@ _HEAD_BY_SUBJECT = (
     .order_by(decisions.c.subject_id, decisions.c.campaign_id, decisions.c.decided_us, decisions.c.decision_id)
 )
 _HEAD_BY_SUBJECT_IN_CAMPAIGN = _HEAD_BY_SUBJECT.where(_CAMPAIGN)
-_VOID = select(voids.c.decision_id, voids.c.cause).where(
+_VOID = select(voids.c.decision_id, voids.c.cause, voids.c.at_us).where(
     voids.c.tenant == bindparam("tenant"), one_of(voids.c.decision_id)
 )
 _DUE = select(
@@ -204,6 +204,7 @@ def insert_voids(connection: Connection, tenant: str, causes: Mapping[str, str],
     insert_missing(connection, voids, rows, ("tenant", "decision_id"))
 
 
-def void_causes(connection: Connection, tenant: str, ids: Iterable[str]) -> dict[str, str]:
-    """Which of those decisions are void: the cause by decision id."""
-    return {row.decision_id: row.cause for row in select_in(connection, _VOID, ids, tenant=tenant)}
+def void_causes(connection: Connection, tenant: str, by_us: Mapping[str, int]) -> dict[str, str]:
+    """Which of those decisions were void by an instant, given by decision id: the cause by decision id."""
+    found = select_in(connection, _VOID, by_us, tenant=tenant)
+    return {row.decision_id: row.cause for row in found if row.at_us <= by_us[row.decision_id]}

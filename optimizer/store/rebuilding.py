@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from sqlalchemy import bindparam, delete, exists, select
 
 from optimizer.store.bulk import one_of, run, select_in, upsert_rows
-from optimizer.store.rows import EventRow, TouchRow, TransitionRow
+from optimizer.store.rows import EventRow, TouchRow
 from optimizer.store.tables import (
     decisions,
     event_keys,
@@ -61,11 +61,6 @@ _OF_SUBJECTS = (
     .where(decisions.c.tenant == _TENANT, one_of(decisions.c.subject_id))
     .order_by(decisions.c.decision_id)
 )
-_TRANSITIONS = (
-    select(*touch_transitions.columns)
-    .where(touch_transitions.c.tenant == _TENANT, one_of(touch_transitions.c.decision_id))
-    .order_by(touch_transitions.c.decision_id, touch_transitions.c.seq)
-)
 _OPENS = select(*(events.columns[name] for name in Open._fields)).where(
     events.c.tenant == _TENANT, events.c.name == "opened"
 )
@@ -103,16 +98,6 @@ def subjects_after(connection: Connection, tenant: str, after: str, limit: int) 
 def decisions_of(connection: Connection, tenant: str, subject_ids: Iterable[str]) -> list[PastDecision]:
     """Every decision about those subjects, in the order of their making."""
     return [PastDecision._make(row) for row in select_in(connection, _OF_SUBJECTS, subject_ids, tenant=tenant)]
-
-
-def transitions_by_touches(
-    connection: Connection, tenant: str, decision_ids: Iterable[str]
-) -> dict[str, list[TransitionRow]]:
-    """What became of those decisions' touches, each in order; decisions without a touch are not in it."""
-    found: dict[str, list[TransitionRow]] = {}
-    for row in select_in(connection, _TRANSITIONS, decision_ids, tenant=tenant):
-        found.setdefault(row.decision_id, []).append(TransitionRow._make(row))
-    return found
 
 
 def opens_of(connection: Connection, tenant: str, rows: Sequence[PastDecision]) -> list[tuple[str, int]]:

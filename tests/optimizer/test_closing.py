@@ -344,3 +344,24 @@ def test_decisions_are_closed_in_the_order_of_maturity_and_only_once() -> None:
             assert earlier in rig.rewards()
             rig.pass_by(minutes=59, seconds=59, microseconds=999_999)
         assert rig.engine.closing.close_due() == 0
+
+
+def test_what_is_known_only_after_maturity_does_not_count_whenever_a_decision_is_closed() -> None:
+    """A late report proves that a lost touch was sent, and a decision is made void too late: both are not learned."""
+    earned = []
+    for again in (False, True):
+        with Rig(only("email")) as rig:
+            made = rig.ask()
+            rig.sender.failure = RuntimeError("killed")
+            with pytest.raises(RuntimeError):
+                rig.engine.outbox.dispatch_due()
+            rig.sender.failure = None
+            rig.settle()
+            rig.tell("e1", "delivered", decision_id=made.decision_id, after=timedelta(hours=1))
+            assert rig.states(made.decision_id)[-2:] == ["sent", "delivered"]
+            rig.engine.void([made.decision_id], "outage")
+            if again:
+                rig.store.write(lambda c: rig.engine.versions.reopen(c, "camp"))
+                rig.jobs()
+            earned.append(rig.rewards()[made.decision_id][:2])
+    assert earned == [(0.0, True), (0.0, True)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -84,7 +85,7 @@ def test_every_decision_is_closed_and_no_void_one_is_learned(finished: Replay) -
     ids = [row.decision_id for row in rows]
     matched = {row.customer_id for row in finished.matched}
     closed = runtime.store.read(lambda c: rewards.rewards_by_ids(c, runtime.tenant, ids))
-    causes = runtime.store.read(lambda c: decisions.void_causes(c, runtime.tenant, ids))
+    causes = runtime.store.read(lambda c: decisions.void_causes(c, runtime.tenant, dict.fromkeys(ids, sys.maxsize)))
     for row in rows:
         assert closed[row.decision_id].learn == (row.request_id in matched)
         assert causes.get(row.decision_id) == (None if row.request_id in matched else UNMATCHED)

@@ -117,4 +117,4 @@ def test_a_void_decision_keeps_its_first_cause(store: Store) -> None:
     insert(store, decision("a"), decision("b"))
     store.write(lambda c: insert_voids(c, "default", {"a": "campaign_paused"}, 1))
     store.write(lambda c: insert_voids(c, "default", {"a": "outage"}, 2))
-    assert store.read(lambda c: void_causes(c, "default", ["a", "b"])) == {"a": "campaign_paused"}
+    assert store.read(lambda c: void_causes(c, "default", {"a": 9, "b": 9})) == {"a": "campaign_paused"}
