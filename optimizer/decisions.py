@@ -295,7 +295,7 @@ class Decisions:
 
     def write(self, connection: Connection, prepared: Prepared) -> list[DecisionRow]:
         """Write what was prepared in this transaction: decisions, planned touches and ledgers."""
-        rows = prepared.rows
+        rows = list(prepared.rows)
         if not rows:
             return []
         decisions.insert_decisions(connection, rows)

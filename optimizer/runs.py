@@ -164,7 +164,9 @@ class Runs:
         While one page is written the next is decided, where the database takes two transactions at a time. Returns how
         many decisions were made here.
         """
-        made, cursor, last = 0, row.cursor, None
+        made = 0
+        cursor: str | None = row.cursor
+        last: Future[int] | None = None
         with ThreadPoolExecutor(2, thread_name_prefix="run") as pool:
             while cursor is not None and not self._runtime.stopping.is_set():
                 page = _Page(row.run_id, cursor, last)

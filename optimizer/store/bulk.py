@@ -21,7 +21,7 @@ from sqlalchemy.types import Boolean
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from sqlalchemy import Column, Connection, Delete, Dialect, Row, Select, Table, Update
+    from sqlalchemy import BindParameter, Column, Connection, Delete, Dialect, Row, Select, Table, Update
     from sqlalchemy.sql.compiler import SQLCompiler
     from sqlalchemy.sql.dml import Insert
 
@@ -94,7 +94,7 @@ class one_of(ColumnElement[bool]):  # noqa: N801 - it reads as a function: where
 
     def __init__(self, column: Column[Any]) -> None:
         self.column = column
-        self.values = bindparam("values")
+        self.values: BindParameter[Any] = bindparam("values")
 
     def self_group(self, against: object = None) -> Self:  # noqa: ARG002 - as it is in every expression
         """The condition as it is: SQLite would not use an index for `... = 1`, which booleans are written as there."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, time, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -175,7 +175,7 @@ def test_a_run_that_was_killed_between_two_pages_goes_on_where_it_was(monkeypatc
         pages = iter([True, True, False])
         whole = runs.Runs._decide_page  # noqa: SLF001 - the process ends here
 
-        def killed(self: runs.Runs, connection: Connection, page: Any) -> int:
+        def killed(self: runs.Runs, connection: Connection, page: runs._Page) -> int:
             if not next(pages):
                 raise KeyboardInterrupt
             return whole(self, connection, page)
@@ -235,7 +235,7 @@ def test_a_campaign_paused_in_the_middle_of_a_run_stops_after_the_page(monkeypat
         rig.customers(6)
         whole = runs.Runs._decide_page  # noqa: SLF001 - to pause after the first page
 
-        def pausing(self: runs.Runs, connection: Connection, page: Any) -> int:
+        def pausing(self: runs.Runs, connection: Connection, page: runs._Page) -> int:
             done = whole(self, connection, page)
             campaigns.change_state(connection, "default", "camp", "paused", at_us=rig.now_us, change_id="now")
             return done
