@@ -104,7 +104,7 @@ class one_of(ColumnElement[bool]):  # noqa: N801 - it reads as a function: where
 @compiles(one_of, "sqlite")
 def _one_of_sqlite(element: one_of, compiler: SQLCompiler, **options: Any) -> str:  # noqa: ANN401 - the compiler's
     column, values = compiler.process(element.column, **options), compiler.process(element.values, **options)
-    return f"{column} IN (SELECT value FROM json_each({values}))"
+    return f"{column} IN (SELECT value FROM json_each({values}))"  # noqa: S608 - written by the compiler
 
 
 @compiles(one_of, "postgresql")
@@ -174,7 +174,7 @@ def _insert_sql(
     head, _, tail = compiled.partition(" VALUES (")
     conflict = tail[tail.index(" ON CONFLICT") :] if " ON CONFLICT" in tail else ""
     asked = f" RETURNING {returning}" if returning else ""
-    return f"{head} SELECT * FROM unnest({', '.join(types)}){conflict}{asked}"
+    return f"{head} SELECT * FROM unnest({', '.join(types)}){conflict}{asked}"  # noqa: S608 - names of our own
 
 
 @lru_cache(maxsize=256)
