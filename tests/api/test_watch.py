@@ -104,3 +104,20 @@ def test_a_refused_caller_is_counted_by_the_reason(client: TestClient, engine: E
     headers = {"Authorization": f"Bearer {key}"}
     assert client.post("/v1/decisions", json={}, headers=headers).status_code == 403
     assert (refused("unauthorized"), refused("forbidden")) == (before[0] + 1, before[1] + 1)
+
+
+def test_a_decision_is_a_line_at_level_debug_with_its_id_and_the_request_s(
+    client: TestClient, capsys: pytest.CaptureFixture[str]
+) -> None:
+    logs.configure("debug")
+    logging.getLogger("asyncio").setLevel("WARNING")
+    question = {"campaign_id": "winback-q1", "customer_id": "ana-1", "request_id": "q-1"}
+    answer = client.post("/v1/decisions", json=question, headers={"X-Request-Id": "mine-2"}).json()
+    body = b"".join(orjson.dumps(question | {"request_id": f"q-{i}"}) + b"\n" for i in (2, 3))
+    client.post("/v1/decisions:batch", content=body, headers={"content-type": "application/x-ndjson"})
+    logged = capsys.readouterr().err
+    one, many = (line for line in map(orjson.loads, logged.splitlines()) if line["event"] == "decided")
+    assert (one["decision_id"], one["request_id"]) == (answer["decision_id"], "mine-2")
+    assert len(many["decision_ids"]) == 2
+    assert "request_id" in many
+    assert "ana-1" not in logged

@@ -4,6 +4,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import time
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
@@ -239,3 +240,23 @@ def test_what_was_acknowledged_survives_sigkill(tmp_path: Path, acknowledged: in
     with Store(url) as store:
         assert told <= stored(store)
         store.write(put_one("and it can be written on"))
+
+
+def test_whoever_waits_longest_is_timed_from_when_they_came(store: Store) -> None:
+    assert store.oldest_s == 0.0
+    held = Held(store)
+    waiting = store.gather(put, ["a"])
+    assert store.waiting == 1
+    assert store.oldest_s > 0.0
+    held.let_go()
+    waiting.result()
+    store.gather(put, ["b"]).result()
+    until_idle(store)
+    assert (store.waiting, store.oldest_s) == (0, 0.0)
+
+
+def until_idle(store: Store) -> None:
+    """The last caller is told a moment before the writer waits for the next one."""
+    end = time.monotonic() + 10
+    while store.oldest_s and time.monotonic() < end:
+        time.sleep(0.001)
