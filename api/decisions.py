@@ -15,6 +15,7 @@ from api.openapi import lines, rows
 from api.requests import JsonRoute, SpooledBody, TheEngine
 from optimizer.decisions import Decision
 from optimizer.errors import OptimizerError
+from optimizer.logs import debugging
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,7 +39,8 @@ def told(answer: Decision | OptimizerError) -> DecisionOut:
     """The engine's answer as it is told. Raises it where it is an error."""
     if isinstance(answer, OptimizerError):
         raise answer
-    _log.debug("decided", campaign=answer.campaign_id, decision_id=answer.decision_id)
+    if debugging():
+        _log.debug("decided", campaign=answer.campaign_id, decision_id=answer.decision_id)
     return DecisionOut.of(answer)
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from optimizer import metrics
+from optimizer.logs import debugging
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Send
@@ -56,6 +57,7 @@ def _note(request: Request, status: int, took_s: float) -> None:
     method = request["method"] if request["method"] in _METHODS else OTHER
     route = getattr(request.get("route"), "path", OTHER)
     # Without an answer the caller has gone away.
-    metrics.HTTP_SECONDS.labels(method, route, f"{status // 100}xx" if status else "none").observe(took_s)
-    say = _log.warning if status >= _FAILED else _log.debug
-    say("request", method=method, route=route, status=status, duration_ms=round(took_s * 1000, 2))
+    metrics.observe(metrics.HTTP_SECONDS, (method, route, f"{status // 100}xx" if status else "none"), took_s)
+    if status >= _FAILED or debugging():
+        say = _log.warning if status >= _FAILED else _log.debug
+        say("request", method=method, route=route, status=status, duration_ms=round(took_s * 1000, 2))

@@ -226,7 +226,9 @@ class Engine:
         began_s = time.perf_counter()
         size = "one" if len(requests) == 1 else "many"
         deciding = self.runtime.store.gather(self._decisions.answer, requests)
-        deciding.add_done_callback(lambda _: metrics.DECIDE_SECONDS.labels(size).observe(time.perf_counter() - began_s))
+        deciding.add_done_callback(
+            lambda _: metrics.observe(metrics.DECIDE_SECONDS, (size,), time.perf_counter() - began_s)
+        )
         return deciding
 
     def run(self, campaign_id: str, occasion: str | None = None) -> RunRow:

@@ -18,6 +18,7 @@ from optimizer import tracebacks
 if TYPE_CHECKING:
     from structlog.typing import ExcInfo, Processor
 
+_root: Final = logging.getLogger()
 _QUIET: Final = {"alembic": logging.WARNING, "uvicorn": logging.WARNING, "apscheduler": logging.ERROR}
 """Libraries whose less important messages say nothing that we do not log ourselves.
 
@@ -54,11 +55,15 @@ def configure(level: str) -> None:
             foreign_pre_chain=[*shared, structlog.stdlib.ExtraAdder()],
         )
     )
-    root = logging.getLogger()
-    root.handlers = [handler]
-    root.setLevel(level.upper())
+    _root.handlers = [handler]
+    _root.setLevel(level.upper())
     for name, least in _QUIET.items():
         logging.getLogger(name).setLevel(least)
+
+
+def debugging() -> bool:
+    """Whether level debug is logged: to be asked on the path of every request, where a line that is dropped costs."""
+    return _root.isEnabledFor(logging.DEBUG)
 
 
 def _to_terminal(out: TextIO, exc_info: ExcInfo) -> None:

@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import platform
 from collections import Counter as Tally
+from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 from prometheus_client.core import GaugeMetricFamily
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+
+Metric = TypeVar("Metric", Counter, Histogram)
 
 SENT: Final = "send"
 """What stands for the reason of a decision that has none, since something is sent."""
@@ -185,7 +188,17 @@ _BUILD.labels(_version("campaign-optimizer"), platform.python_version(), _versio
 def count(counter: Counter, each: Iterable[tuple[str, ...]]) -> None:
     """Move a counter once for each of these values of its labels; what is alike is counted first and added at once."""
     for labels, n in Tally(each).items():
-        counter.labels(*labels).inc(n)
+        _labelled(counter, labels).inc(n)
+
+
+def observe(histogram: Histogram, labels: tuple[str, ...], value: float) -> None:
+    """Note one value; on the path of every request, where finding the labels would take the most of it."""
+    _labelled(histogram, labels).observe(value)
+
+
+@lru_cache(maxsize=4096)
+def _labelled(metric: Metric, labels: tuple[str, ...]) -> Metric:
+    return metric.labels(*labels)
 
 
 def family(name: str, values: Mapping[tuple[str, ...], float]) -> GaugeMetricFamily:
