@@ -22,6 +22,7 @@ from optimizer.errors import InvalidInput
 from optimizer.facts import columns_of
 from optimizer.ids import IdSource
 from optimizer.recording import EventIn
+from optimizer.secret import MIN_LENGTH, Secret
 from optimizer.store import Store, decisions
 from optimizer.store.customers import Customer
 from simulator.measured import Measured
@@ -81,7 +82,10 @@ class ClosedLoop:
         ids = IdSource(np.random.default_rng([seed, 1]).bytes)
         self.campaign = campaign
         self.world = world
-        self.engine = Engine(Store(url), attributes, self, clock=self.clock, ids=ids, publish_every=publish_every)
+        secret = Secret(np.random.default_rng([seed, 3]).bytes(MIN_LENGTH))
+        self.engine = Engine(
+            Store(url), attributes, self, clock=self.clock, ids=ids, publish_every=publish_every, secret=secret
+        )
         self._rng = np.random.default_rng([seed, 2])
         self._rows = world.customers()
         self._index = {row["customer_id"]: i for i, row in enumerate(self._rows)}

@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 
 from optimizer import scorer
+from optimizer.engine import Engine
 from optimizer.registry import digest_of
 from optimizer.store.customers import Customer
-from tests.optimizer.engine_example import FEATURES, SLOTS, Rig, campaign
+from tests.optimizer.engine_example import ATTRIBUTES, FEATURES, SLOTS, Rig, campaign
 
 pytestmark = pytest.mark.databases
 
@@ -23,6 +24,11 @@ def taught(rig: Rig) -> str:
     row = rig.snapshot()
     assert row is not None
     return row.snapshot_id
+
+
+def beside(rig: Rig) -> Engine:
+    """Another process on the same database, which takes the work over."""
+    return Engine(rig.store, ATTRIBUTES, rig.sender, clock=rig.clock, worker=rig.engine.leases.worker)
 
 
 def test_without_a_model_the_draw_is_uniform_and_with_one_it_is_the_policys() -> None:
@@ -79,7 +85,7 @@ def test_where_no_snapshot_can_be_read_the_draw_is_uniform() -> None:
 def test_what_another_process_publishes_is_served_after_a_refresh() -> None:
     with Rig(campaign()) as rig:
         idle = rig.engine
-        rig.restart()
+        rig.engine = beside(rig)
         newest = taught(rig)
         busy, rig.engine = rig.engine, idle
         assert rig.ask("c000").snapshot_id is None
@@ -111,7 +117,7 @@ def test_a_new_snapshot_is_compiled_for_what_is_in_use_before_it_is_served(
         serving = rig.engine
         rig.pass_by(days=14 - 9)  # with what it takes to learn, two weeks: the weekdays are the same
         if who == "another process":
-            rig.restart()
+            rig.engine = beside(rig)
         newest = taught(rig)
         rig.engine = serving
         serving.refresh()
