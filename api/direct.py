@@ -11,9 +11,10 @@ import orjson
 from starlette.routing import Route
 
 from api import bodies
-from api.decisions import decide
+from api.decisions import decide, told
 from api.models import DecisionIn
 from api.requests import engine_of
+from api.together import Together
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Send
@@ -34,6 +35,7 @@ class Direct:
     def __init__(self, app: ASGIApp, tenants: Tenants) -> None:
         self._app = app
         self._tenants = tenants
+        self._together = Together()
 
     async def __call__(self, request: Request, receive: Receive, send: Send) -> None:
         """Answer one request, or pass it on."""
@@ -47,7 +49,7 @@ class Direct:
             return
         request["route"] = _ROUTE
         engine = await engine_of(self._tenants, request["state"]["caller"])
-        answer = (await decide(question, engine)).model_dump_json().encode()
+        answer = told(await self._together.decide(engine, question.request())).model_dump_json().encode()
         headers = [(b"content-type", _JSON), (b"content-length", str(len(answer)).encode())]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": answer})

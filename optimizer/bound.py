@@ -33,11 +33,13 @@ class BoundEngine(Engine):
         """These campaigns as they stand."""
         return [report for report in super().campaigns() if report.campaign_id in self._campaigns]
 
-    def deciding(self, requests: Sequence[DecisionRequest]) -> Future[Sequence[Decision | OptimizerError]]:
+    def deciding(
+        self, requests: Sequence[DecisionRequest], *, apart: bool = False
+    ) -> Future[Sequence[Decision | OptimizerError]]:
         """See `Engine`; requests for other campaigns get NotFound in their place."""
         mine = [request for request in requests if request.campaign_id in self._campaigns]
         if len(mine) == len(requests):
-            return super().deciding(requests)
+            return super().deciding(requests, apart=apart)
         answer: Future[Sequence[Decision | OptimizerError]] = Future()
         answer.set_running_or_notify_cancel()
 
@@ -51,7 +53,7 @@ class BoundEngine(Engine):
                 [next(answers) if r.campaign_id in self._campaigns else no_campaign(r.campaign_id) for r in requests]
             )
 
-        super().deciding(mine).add_done_callback(pass_on)
+        super().deciding(mine, apart=apart).add_done_callback(pass_on)
         return answer
 
     def decision(self, decision_id: str) -> Decision:
