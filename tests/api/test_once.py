@@ -12,16 +12,13 @@ from optimizer.errors import Unavailable
 from tests.api.keyed import a_key, client_with
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from concurrent.futures import Future
+    from collections.abc import Iterator
 
     from fastapi.testclient import TestClient
     from httpx2 import Response
 
     from optimizer.clock import VirtualClock
-    from optimizer.decisions import Decision, DecisionRequest
     from optimizer.engine import Engine
-    from optimizer.errors import OptimizerError
 
 QUESTION = {"campaign_id": "winback-q1", "customer_id": "ana", "request_id": "r1"}
 DAY = timedelta(days=1)
@@ -144,12 +141,12 @@ def test_what_failed_is_tried_again_under_the_same_key(
 def test_a_service_that_failed_is_tried_again_under_the_same_key(
     client: TestClient, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fails(_requests: Sequence[DecisionRequest]) -> Future[Sequence[Decision | OptimizerError]]:
+    def fails(*_: object, **__: object) -> None:
         raise Unavailable("the database is gone")
 
     monkeypatch.setattr(engine, "deciding", fails)
     assert ask(client).status_code == 503
-    monkeypatch.setattr(engine, "deciding", lambda _: 1 / 0)
+    monkeypatch.setattr(engine, "deciding", lambda *_, **__: 1 / 0)
     assert ask(client).status_code == 500
     monkeypatch.undo()
     assert ask(client).status_code == 200
