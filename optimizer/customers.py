@@ -12,10 +12,8 @@ import csv
 import math
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
-from zoneinfo import available_timezones
 
 import orjson
 import pyarrow as pa
@@ -23,14 +21,14 @@ import pyarrow.parquet as pq
 
 from optimizer.attributes import Attributes, AttributeType, FieldProblem, did_you_mean
 from optimizer.errors import InvalidInput
-from optimizer.limits import flaw
+from optimizer.limits import MAX_ID, flaw, is_id
+from optimizer.scalars import ZONES
 from optimizer.store.customers import Customer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-MAX_ID_LENGTH: Final = 256
 _PARTS: Final = ("customer_id", "attributes", "timezone", "addresses", "consents")
 _ADDRESS: Final = "address."
 _CONSENT: Final = "consent."
@@ -73,10 +71,11 @@ def check_customer(body: object, attributes: Attributes) -> tuple[Customer | Non
         if name not in _PARTS
     ]
     customer_id = body.get("customer_id")
-    if not isinstance(customer_id, str) or not 0 < len(customer_id) <= MAX_ID_LENGTH or not customer_id.isprintable():
-        problems.append(FieldProblem("customer_id", f"expected a text of 1 to {MAX_ID_LENGTH} printable characters"))
+    if not isinstance(customer_id, str) or not is_id(customer_id):
+        expected = f"expected a text of 1 to {MAX_ID} characters, none of them a control character"
+        problems.append(FieldProblem("customer_id", expected))
     timezone = body.get("timezone")
-    if timezone is not None and not (isinstance(timezone, str) and timezone in _zones()):
+    if timezone is not None and not (isinstance(timezone, str) and timezone in ZONES):
         problems.append(FieldProblem("timezone", "expected an IANA time zone such as Europe/Paris"))
     clean, wrong = attributes.validate_row(_part(body, "attributes", problems))
     problems += [FieldProblem(f"attributes.{problem.field}", problem.message) for problem in wrong]
@@ -117,11 +116,6 @@ def _check_chunk(file: str, rows: Sequence[_Row], attributes: Attributes, lines:
                 ]
         problems += [RowProblem(file, line, problem.field, problem.message) for problem in wrong]
     return CustomerChunk(tuple(customers), tuple(problems), len(rows) - len(customers))
-
-
-@cache
-def _zones() -> frozenset[str]:
-    return frozenset(available_timezones())
 
 
 def _part(body: Mapping[str, Any], name: str, problems: list[FieldProblem]) -> Mapping[str, Any]:

@@ -15,9 +15,10 @@ from optimizer import history, metrics
 from optimizer.clock import from_us
 from optimizer.decider import Batch, Choices
 from optimizer.errors import Conflict, InvalidInput, OptimizerError
-from optimizer.facts import ZONES, batch_of, context_of, history_of
+from optimizer.facts import batch_of, context_of, history_of
 from optimizer.groups import GROUPS, Group, assign
 from optimizer.reasons import ALLOWED, Reason
+from optimizer.scalars import ZONES
 from optimizer.store import customers, decisions, events, ledgers, touches
 from optimizer.store.rows import CustomerRow, DecisionRow, EventRow
 from optimizer.store.transactions import after_commit

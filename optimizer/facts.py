@@ -7,7 +7,7 @@ numbers.
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
-from zoneinfo import ZoneInfo, available_timezones
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import orjson
@@ -17,6 +17,7 @@ from optimizer.attributes import HISTORY_FEATURES, PER_CHANNEL_FEATURES, Attribu
 from optimizer.clock import from_us
 from optimizer.decider import Batch
 from optimizer.ids import words
+from optimizer.scalars import ZONES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -27,9 +28,6 @@ if TYPE_CHECKING:
     from optimizer.catalog import Schedule
     from optimizer.store.rows import CustomerRow
     from optimizer.versions import Version
-
-ZONES = frozenset(available_timezones())
-"""The IANA time zones."""
 
 TOUCHES = "touches_in_campaign"
 """Beside the history features: the touches that this campaign has made or planned for the customer."""

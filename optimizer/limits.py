@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
+MAX_ID: Final = 256
+"""How many characters an id of the callers has at most; the indexes of PostgreSQL take four bytes for each."""
+ID_PATTERN: Final = r"^[^\x00-\x1f\x7f-\x9f]+$"
+"""An id has no control characters."""
 MAX_TEXT: Final = 10_000
 """How many characters a text has at most."""
 MAX_NAME: Final = 256
@@ -15,8 +20,14 @@ MAX_DEPTH: Final = 8
 """How deep objects and lists lie within one another at most."""
 MAX_INTEGER: Final = (1 << 63) - 1
 
+_ID: Final = re.compile(ID_PATTERN)
 _TEXT: Final = f"a text has at most {MAX_TEXT:,} characters, and no NUL among them"
 _INTEGER: Final = "a whole number has at most 64 bits"
+
+
+def is_id(value: str) -> bool:
+    """Whether a customer, a request or an event may be called so."""
+    return len(value) <= MAX_ID and _ID.fullmatch(value) is not None and is_text(value)
 
 
 def is_text(value: str) -> bool:

@@ -28,7 +28,11 @@ from pydantic import (
 Id: TypeAlias = Annotated[str, StringConstraints(strict=True, pattern=r"^[A-Za-z][A-Za-z0-9_.-]{0,63}$")]
 """A name given in a file: a letter, then at most 63 letters, digits, `_`, `.` or `-`."""
 
+ZONES: Final = frozenset(available_timezones()) - {"localtime"}
+"""The IANA time zones; what some machines call `localtime` is another zone on others."""
+
 _UNIT_S: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+_DATED: Final = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 
 def _parse_duration(value: object) -> object:
@@ -62,7 +66,8 @@ def _parse_time(value: object) -> time:
 
 def _only_text_or(kind: type) -> BeforeValidator:
     def check(value: object) -> object:
-        if isinstance(value, str | kind):
+        # Pydantic takes a text of digits for seconds since 1970.
+        if isinstance(value, kind) or (isinstance(value, str) and _DATED.match(value)):
             return value
         raise ValueError(f"expected an ISO 8601 {'instant' if kind is datetime else 'date'}, got {value!r}")
 
@@ -70,7 +75,7 @@ def _only_text_or(kind: type) -> BeforeValidator:
 
 
 def _check_zone(name: str) -> str:
-    if name not in available_timezones():
+    if name not in ZONES:
         raise ValueError(f"{name!r} is not an IANA time zone such as America/Mexico_City")
     return name
 
@@ -84,6 +89,13 @@ def at_most(days: int, *, or_empty: bool = False) -> AfterValidator:
         raise ValueError(f"expected a duration {'from' if or_empty else 'longer than'} 0s, {days}d at most")
 
     return AfterValidator(check)
+
+
+def _in_utc(instant: datetime) -> datetime:
+    try:
+        return instant.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError("expected an instant of the years 1 to 9999 in UTC") from error
 
 
 _DURATION_SCHEMA: Final = WithJsonSchema(
@@ -107,9 +119,7 @@ TimeOfDay: TypeAlias = Annotated[
     PlainSerializer(lambda value: value.isoformat("minutes"), return_type=str),
     WithJsonSchema({"type": "string", "pattern": r"^([01]\d|2[0-3]):[0-5]\d$", "examples": ["06:00"]}),
 ]
-Instant: TypeAlias = Annotated[
-    AwareDatetime, _only_text_or(datetime), AfterValidator(lambda instant: instant.astimezone(UTC))
-]
+Instant: TypeAlias = Annotated[AwareDatetime, _only_text_or(datetime), AfterValidator(_in_utc)]
 Day: TypeAlias = Annotated[date, _only_text_or(date)]
 Zone: TypeAlias = Annotated[str, AfterValidator(_check_zone)]
 Number: TypeAlias = Annotated[float, Strict(), Field(allow_inf_nan=False)]

@@ -97,11 +97,11 @@ def test_every_rejected_row_is_reported_with_its_line_and_field_and_the_others_a
     customers, problems = load(path)
     assert [customer.customer_id for customer in customers] == ["ok", "last"]
     assert problems == [
-        ":3: customer_id: expected a text of 1 to 256 printable characters",
+        ":3: customer_id: expected a text of 1 to 256 characters, none of them a control character",
         ":4: timezone: expected an IANA time zone such as Europe/Paris",
         ":4: attributes.days: expected a finite number",
         ":4: consents.email: expected true or false",
-        ":5: customer_id: expected a text of 1 to 256 printable characters",
+        ":5: customer_id: expected a text of 1 to 256 characters, none of them a control character",
         ":7: line: expected 5 cells, got 2",
         ":8: customer_id: 'ok' is the customer of line 2 already",
     ]

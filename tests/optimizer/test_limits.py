@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from optimizer.limits import flaw
+from optimizer.limits import flaw, is_id
 
 JSON = st.recursive(
     st.none()
@@ -52,3 +52,13 @@ def test_what_is_just_within_the_limits_is_taken(value: object) -> None:
 def test_whatever_has_no_flaw_can_be_written_as_json(value: object) -> None:
     if flaw(value) is None:
         orjson.dumps(value)
+
+
+@pytest.mark.parametrize("text", ["c-1", "a/b", "ann@example.com", "é", "🙂" * 256, "a b", "\u00a0"])
+def test_an_id_may_be_any_visible_text(text: str) -> None:
+    assert is_id(text)
+
+
+@pytest.mark.parametrize("text", ["", "a" * 257, "\0", "a\n", "\x7f", "\x85", "\ud800"])
+def test_an_id_has_no_control_characters_and_is_not_too_long(text: str) -> None:
+    assert not is_id(text)
