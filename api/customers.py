@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from fastapi import APIRouter
 from fastapi.responses import Response, StreamingResponse
@@ -116,8 +116,8 @@ def put_customers(body: SpooledBody, engine: TheEngine, caller: TheCaller) -> St
         engine.put_customers([found for found in checked if not isinstance(found, Problem)], by=caller.by)
         return checked
 
-    def answer(row: int, stored: Customer) -> CustomerLine:
-        return CustomerLine(row=row, customer_id=stored.customer_id)
+    def answer(row: int, stored: Customer) -> dict[str, Any]:
+        return {"row": row, "customer_id": stored.customer_id, "status": "stored"}
 
     return StreamingResponse(ndjson.Rows(CustomerIn, act, answer).stream(body), media_type=ndjson.MEDIA_TYPE)
 

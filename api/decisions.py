@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import structlog
 from fastapi import APIRouter
 from fastapi.responses import StreamingResponse
 
 from api import ndjson
-from api.models import DecisionIn, DecisionLine, DecisionOut, ExplanationOut
+from api.models import DecisionIn, DecisionLine, DecisionOut, ExplanationOut, Key
 from api.openapi import lines, rows
 from api.requests import JsonRoute, SpooledBody, TheEngine
 from optimizer.decisions import Decision
@@ -61,19 +61,19 @@ def decide_many(body: SpooledBody, engine: TheEngine) -> StreamingResponse:
         _log.debug("decided", decision_ids=[each.decision_id for each in answers if isinstance(each, Decision)])
         return answers
 
-    def answer(row: int, decision: Decision) -> DecisionLine:
-        return DecisionLine(row=row, decision=DecisionOut.of(decision))
+    def answer(row: int, decision: Decision) -> dict[str, Any]:
+        return {"row": row, "decision": DecisionOut.plain(decision)}
 
     return StreamingResponse(ndjson.Rows(DecisionIn, act, answer).stream(body), media_type=ndjson.MEDIA_TYPE)
 
 
 @router.get("/decisions/{decision_id}")
-def decision(decision_id: str, engine: TheEngine) -> DecisionOut:
+def decision(decision_id: Key, engine: TheEngine) -> DecisionOut:
     """A decision as it was logged."""
     return DecisionOut.of(engine.decision(decision_id))
 
 
 @router.get("/decisions/{decision_id}/explain")
-def explain(decision_id: str, engine: TheEngine) -> ExplanationOut:
+def explain(decision_id: Key, engine: TheEngine) -> ExplanationOut:
     """Why this decision: every arm that was allowed with score and probability, every other one with its reason."""
     return ExplanationOut.of(engine.explain(decision_id))

@@ -11,10 +11,12 @@ import orjson
 from starlette.routing import Route
 
 from api import bodies
-from api.decisions import decide, told
-from api.models import DecisionIn
+from api.decisions import decide
+from api.models import DecisionIn, DecisionOut
+from api.models.base import written
 from api.requests import engine_of
 from api.together import Together
+from optimizer.errors import OptimizerError
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Send
@@ -49,7 +51,10 @@ class Direct:
             return
         request["route"] = _ROUTE
         engine = await engine_of(self._tenants, request["state"]["caller"])
-        answer = told(await self._together.decide(engine, question.request())).model_dump_json().encode()
+        decision = await self._together.decide(engine, question.request())
+        if isinstance(decision, OptimizerError):
+            raise decision
+        answer = written(DecisionOut.plain(decision))
         headers = [(b"content-type", _JSON), (b"content-length", str(len(answer)).encode())]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": answer})

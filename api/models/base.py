@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any
 
+import orjson
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, StringConstraints
 
-from optimizer.limits import flaw
+from optimizer.limits import ID_PATTERN, MAX_ID, flaw
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-Key = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=256, pattern=r"^[^\x00-\x1f\x7f]+$")]
+Key = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=MAX_ID, pattern=ID_PATTERN)]
 """An identifier that the caller chose: 1 to 256 characters, none of them a control character."""
 
 
@@ -32,6 +33,11 @@ Flag = Annotated[bool, Field(strict=True)]
 def examples(*shown: Mapping[str, Any]) -> dict[str, Any]:
     """These examples as the extra part of a JSON Schema."""
     return {"examples": list(shown)}
+
+
+def written(value: Mapping[str, Any]) -> bytes:
+    """Plain values as JSON, as a model with these fields is written: that takes a third of making the model first."""
+    return orjson.dumps(value, option=orjson.OPT_UTC_Z)
 
 
 class Sent(BaseModel):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING, Final, Literal, Self
+from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -77,13 +77,18 @@ class DecisionIn(Sent):
         "question under the same id is a conflict."
     )
     attributes: Facts = Field(
-        default={}, description="Declared attributes; they win over those of the customer table. Null is missing."
+        default_factory=dict,
+        description="Declared attributes; they win over those of the customer table. Null is missing.",
     )
     timezone: str | None = Field(default=None, description="IANA time zone; it wins over the customer's.")
 
     def request(self) -> DecisionRequest:
         """The question as the engine takes it."""
         return DecisionRequest(self.campaign_id, self.customer_id, self.request_id, self.attributes, self.timezone)
+
+
+def _plain_arm(arm: Arm) -> dict[str, str | None]:
+    return {"id": arm.id, "message": arm.message, "channel": arm.channel, "slot": arm.slot}
 
 
 class ArmOut(BaseModel):
@@ -97,7 +102,7 @@ class ArmOut(BaseModel):
     @classmethod
     def of(cls, arm: Arm) -> Self:
         """An arm of the catalog."""
-        return cls(id=arm.id, message=arm.message, channel=arm.channel, slot=arm.slot)
+        return cls.model_validate(_plain_arm(arm))
 
 
 class DecisionOut(BaseModel):
@@ -125,24 +130,30 @@ class DecisionOut(BaseModel):
 
     @classmethod
     def of(cls, decision: Decision) -> Self:
-        """A decision of the engine; drawing no_send is an empty answer, too."""
-        return cls(
-            decision_id=decision.decision_id,
-            campaign_id=decision.campaign_id,
-            customer_id=decision.customer_id,
-            request_id=decision.request_id,
-            occasion=decision.occasion,
-            group=decision.group,
-            arm=ArmOut.of(decision.arm) if decision.arm is not None and decision.arm.message is not None else None,
-            reason=decision.reason,
-            propensity=decision.propensity,
-            decided_at=decision.decided_at,
-            send_at=decision.send_at,
-            expires_at=decision.expires_at,
-            config_hash=decision.config_hash,
-            snapshot_id=decision.snapshot_id,
-            replayed=decision.replayed,
-        )
+        """A decision of the engine."""
+        return cls.model_validate(cls.plain(decision))
+
+    @staticmethod
+    def plain(decision: Decision) -> dict[str, Any]:
+        """The fields of a decision of the engine, without the model; drawing no_send is an empty answer, too."""
+        arm = decision.arm
+        return {
+            "decision_id": decision.decision_id,
+            "campaign_id": decision.campaign_id,
+            "customer_id": decision.customer_id,
+            "request_id": decision.request_id,
+            "occasion": decision.occasion,
+            "group": decision.group,
+            "arm": None if arm is None or arm.message is None else _plain_arm(arm),
+            "reason": decision.reason,
+            "propensity": decision.propensity,
+            "decided_at": decision.decided_at,
+            "send_at": decision.send_at,
+            "expires_at": decision.expires_at,
+            "config_hash": decision.config_hash,
+            "snapshot_id": decision.snapshot_id,
+            "replayed": decision.replayed,
+        }
 
 
 class DecisionLine(BaseModel):

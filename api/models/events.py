@@ -50,7 +50,7 @@ class EventObserved(Sent):
     campaign_id: Id | None = Field(default=None, description="With `request_id`: the campaign that was asked.")
     request_id: Key | None = Field(default=None, description="The id of the question that led to the decision.")
     customer_id: Key | None = Field(default=None, description="The customer, where no decision is named.")
-    fields: Facts = Field(default={}, description="What else is known, such as the margin of a purchase.")
+    fields: Facts = Field(default_factory=dict, description="What else is known, such as the margin of a purchase.")
 
     @model_validator(mode="after")
     def _names_something(self) -> Self:
