@@ -48,7 +48,7 @@ def _put(loop: asyncio.AbstractEventLoop, engine: Engine, group: Sequence[_Asked
 
     try:
         engine.deciding([request for request, _ in group], apart=True).add_done_callback(done)
-    except OptimizerError as error:
+    except Exception as error:  # noqa: BLE001 - whoever waits is told
         _fail(group, error)
 
 
