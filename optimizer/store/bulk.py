@@ -1,14 +1,14 @@
 """Many rows at once: what the query modules share, and the one place that knows each database's way of doing it.
 
-SQLAlchemy writes the statements, once; then they go to the driver as text with its parameters. PostgreSQL takes the
-columns of many rows as arrays, so that a statement is the same text for one row and for thousands, and whole pages by
-COPY.
+SQLAlchemy writes the statements, once; then they go to the driver as text with its parameters. PostgreSQL takes new
+rows by COPY, which is faster even for a single one, and where a row may be there already the columns of many rows as
+arrays, so that a statement is the same text for one row and for thousands.
 """
 
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import orjson
 from sqlalchemy import bindparam
@@ -25,17 +25,15 @@ if TYPE_CHECKING:
     from sqlalchemy.sql.compiler import SQLCompiler
     from sqlalchemy.sql.dml import Insert
 
-COPY_ROWS: Final = 200
-"""From so many rows on COPY is the faster way into PostgreSQL."""
-
 
 def insert_rows(connection: Connection, table: Table, rows: Sequence[tuple[Any, ...]]) -> None:
     """Insert rows whose fields are the table's columns in order.
 
     Raises sqlalchemy's IntegrityError where a key is there already.
     """
-    if len(rows) >= COPY_ROWS and connection.dialect.name == "postgresql":
-        _copy(connection, table, rows)
+    if connection.dialect.name == "postgresql":
+        if rows:
+            _copy(connection, table, rows)
     else:
         _insert_many(connection, table, rows, (), ())
 

@@ -95,7 +95,7 @@ def test_closing_writes_what_is_queued_and_refuses_what_comes_later(tmp_path: Pa
 
 @pytest.mark.parametrize("scalar", [np.int64(7), np.int32(7), np.uint8(7), np.float32(7)])
 def test_a_numpy_scalar_is_stored_as_a_number(store: Store, scalar: np.generic) -> None:
-    row = reward("d", reward=scalar, mature_us=scalar)
+    row = reward("d", reward=scalar, mature_us=int(scalar))
     store.write(lambda connection: insert_rewards(connection, [row]))
     found = store.read(lambda connection: connection.execute(select(rewards.c.reward, rewards.c.mature_us)).one())
     assert tuple(found) == (7.0, 7)

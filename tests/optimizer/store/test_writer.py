@@ -205,7 +205,7 @@ def test_transactions_that_lock_each_other_out_are_tried_again_until_both_are_do
             thread.start()
         for thread in threads:
             thread.join()
-        assert len(tried) == 3
+        assert len(tried) >= 3
 
 
 @pytest.mark.parametrize("acknowledged", [1, 40, 250])
