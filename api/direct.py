@@ -13,7 +13,7 @@ from starlette.routing import Route
 from api import bodies
 from api.decisions import decide
 from api.models import DecisionIn, DecisionOut
-from api.models.base import written
+from api.plain import written
 from api.requests import engine_of
 from api.together import Together
 from optimizer.errors import OptimizerError

@@ -16,7 +16,7 @@ import structlog
 from pydantic import BaseModel, Field, ValidationError
 
 from api import problems
-from api.models.base import written
+from api.plain import written
 from api.problems import FieldError, Problem
 from optimizer.errors import OptimizerError
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any
 
-import orjson
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, StringConstraints
 
 from optimizer.limits import ID_PATTERN, MAX_ID, flaw
@@ -33,11 +32,6 @@ Flag = Annotated[bool, Field(strict=True)]
 def examples(*shown: Mapping[str, Any]) -> dict[str, Any]:
     """These examples as the extra part of a JSON Schema."""
     return {"examples": list(shown)}
-
-
-def written(value: Mapping[str, Any]) -> bytes:
-    """Plain values as JSON, as a model with these fields is written: that takes a third of making the model first."""
-    return orjson.dumps(value, option=orjson.OPT_UTC_Z)
 
 
 class Sent(BaseModel):
