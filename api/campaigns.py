@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from api.models import CampaignOut, CampaignState, RunIn, RunOut
+from api.models import CampaignOut, CampaignState, Key, RunIn, RunOut
 from api.requests import JsonRoute, TheCaller, TheEngine
 
 router = APIRouter(prefix="/v1/campaigns", tags=["campaigns"], route_class=JsonRoute)
@@ -17,13 +17,13 @@ def campaigns(engine: TheEngine) -> list[CampaignOut]:
 
 
 @router.get("/{campaign_id}")
-def campaign(campaign_id: str, engine: TheEngine) -> CampaignOut:
+def campaign(campaign_id: Key, engine: TheEngine) -> CampaignOut:
     """How one campaign stands."""
     return CampaignOut.of(engine.campaign(campaign_id))
 
 
 @router.post("/{campaign_id}/runs")
-def run(campaign_id: str, engine: TheEngine, wanted: RunIn | None = None) -> RunOut:
+def run(campaign_id: Key, engine: TheEngine, wanted: RunIn | None = None) -> RunOut:
     """Decide for the campaign's audience, each customer once; answered when the run is finished.
 
     A run that was cut short goes on where it stopped. Repeating a run changes nothing.
@@ -32,18 +32,18 @@ def run(campaign_id: str, engine: TheEngine, wanted: RunIn | None = None) -> Run
 
 
 @router.get("/{campaign_id}/runs")
-def runs(campaign_id: str, engine: TheEngine) -> list[RunOut]:
+def runs(campaign_id: Key, engine: TheEngine) -> list[RunOut]:
     """The campaign's latest runs, the latest first."""
     return [RunOut.of(row) for row in engine.runs(campaign_id)]
 
 
 @router.post("/{campaign_id}/pause")
-def pause(campaign_id: str, engine: TheEngine, caller: TheCaller) -> CampaignState:
+def pause(campaign_id: Key, engine: TheEngine, caller: TheCaller) -> CampaignState:
     """Stop it at once: no decision sends anything and no touch that is due goes out, until it is resumed."""
     return CampaignState.of(engine.pause(campaign_id, by=caller.by))
 
 
 @router.post("/{campaign_id}/resume")
-def resume(campaign_id: str, engine: TheEngine, caller: TheCaller) -> CampaignState:
+def resume(campaign_id: Key, engine: TheEngine, caller: TheCaller) -> CampaignState:
     """Let a paused campaign go on."""
     return CampaignState.of(engine.resume(campaign_id, by=caller.by))
