@@ -12,7 +12,7 @@ CONSTRAINTS = (ROOT / "constraints.txt").read_text(encoding="utf-8")
 def required() -> set[str]:
     """Every package that pyproject.toml names."""
     listed = [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["dev"], "setuptools"]
-    return {re.split(r"[<>=]", requirement, maxsplit=1)[0] for requirement in listed}
+    return {re.split(r"[<>=;\[ ]", requirement, maxsplit=1)[0] for requirement in listed}
 
 
 def test_every_dependency_is_pinned_and_its_purpose_is_stated() -> None:
@@ -26,5 +26,5 @@ def test_every_dependency_is_pinned_and_its_purpose_is_stated() -> None:
 
 def test_the_constraints_hold_names_versions_and_hashes_only() -> None:
     lines = [line for line in CONSTRAINTS.splitlines() if line and not line.startswith("#")]
-    form = re.compile(r"[a-z0-9-]+==[\w.]+ \\|    --hash=sha256:[0-9a-f]{64}( \\)?")
+    form = re.compile(r"[a-z0-9-]+==[\w.]+( ; [a-z_]+ != \"[a-z0-9]+\")? \\|    --hash=sha256:[0-9a-f]{64}( \\)?")
     assert [line for line in lines if not form.fullmatch(line)] == []

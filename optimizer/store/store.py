@@ -53,6 +53,7 @@ class Store:
         """
         self._refuse_inside_a_change()
         if not self._engines.serial:
+            self._writer.refuse_if_closed()
             self._inside.change = True
             try:
                 return transactions.write(self._engines.write, change)

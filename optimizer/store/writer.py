@@ -74,14 +74,18 @@ class Writer:
         """
         future: Future[Sequence[R]] = Future()
         with self._closing:
-            if self._closed:
-                raise Unavailable("the store is closed: nothing can be written any more")
+            self.refuse_if_closed()
             self._jobs.put(_Job(work, items, future, time.monotonic()))
         return future
 
     def is_current_thread(self) -> bool:
         """Whether the caller runs inside a change; waiting for the writer there would wait for ever."""
         return threading.current_thread() is self._thread
+
+    def refuse_if_closed(self) -> None:
+        """Raises Unavailable after `close`."""
+        if self._closed:
+            raise Unavailable("the store is closed: nothing can be written any more")
 
     def close(self) -> None:
         """Finish what is queued, then stop. A second call does nothing."""
