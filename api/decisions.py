@@ -32,16 +32,16 @@ async def decide(question: DecisionIn, engine: TheEngine) -> DecisionOut:
     The decision is on disk when it is answered. Nothing to send is an answer: `arm` is null and `reason` says why.
     """
     [answer] = await asyncio.wrap_future(engine.deciding([question.request()]))
-    return told(answer)
+    return DecisionOut.of(decided(answer))
 
 
-def told(answer: Decision | OptimizerError) -> DecisionOut:
-    """The engine's answer as it is told. Raises it where it is an error."""
+def decided(answer: Decision | OptimizerError) -> Decision:
+    """The decision, noted in the log beside the request that it answers. Raises the answer where it is an error."""
     if isinstance(answer, OptimizerError):
         raise answer
     if debugging():
         _log.debug("decided", campaign=answer.campaign_id, decision_id=answer.decision_id)
-    return DecisionOut.of(answer)
+    return answer
 
 
 @router.post(
@@ -58,7 +58,8 @@ def decide_many(body: SpooledBody, engine: TheEngine) -> StreamingResponse:
 
     def act(questions: Sequence[DecisionIn]) -> Sequence[Decision | OptimizerError]:
         answers = engine.decide([question.request() for question in questions])
-        _log.debug("decided", decision_ids=[each.decision_id for each in answers if isinstance(each, Decision)])
+        if debugging():
+            _log.debug("decided", decision_ids=[each.decision_id for each in answers if isinstance(each, Decision)])
         return answers
 
     def answer(row: int, decision: Decision) -> dict[str, Any]:

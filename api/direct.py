@@ -11,12 +11,11 @@ import orjson
 from starlette.routing import Route
 
 from api import bodies
-from api.decisions import decide
+from api.decisions import decide, decided
 from api.models import DecisionIn, DecisionOut
 from api.plain import written
 from api.requests import engine_of
 from api.together import Together
-from optimizer.errors import OptimizerError
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Send
@@ -51,9 +50,7 @@ class Direct:
             return
         request["route"] = _ROUTE
         engine = await engine_of(self._tenants, request["state"]["caller"])
-        decision = await self._together.decide(engine, question.request())
-        if isinstance(decision, OptimizerError):
-            raise decision
+        decision = decided(await self._together.decide(engine, question.request()))
         answer = written(DecisionOut.plain(decision))
         headers = [(b"content-type", _JSON), (b"content-length", str(len(answer)).encode())]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
