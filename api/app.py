@@ -55,6 +55,9 @@ def create_app(
         description=DESCRIPTION,
         responses=openapi.FAILURES,
         redoc_url=None,
+        swagger_ui_oauth2_redirect_url=None,
+        # To the host that the request names, whichever that is.
+        redirect_slashes=False,
         generate_unique_id_function=lambda route: route.name,
         # What is seen from outside is ours (`Watch`, `optimizer.metrics`); to look for another's costs every request.
         telemetry={"tracing": False, "metrics": False, "logs": False},

@@ -46,6 +46,10 @@ ANYBODY: Final = Caller(None, DEFAULT_TENANT, frozenset({Scope.ADMIN}))
 
 _LOCAL: Final = re.compile(rb"(?:https?://)?(?:localhost|127(?:\.\d{1,3}){3}|\[::1\])(?::\d{1,5})?", re.IGNORECASE)
 _BEARER: Final = b"bearer "
+_SINGLE: Final = frozenset({
+    b"authorization", b"content-encoding", b"content-type", b"host", b"idempotency-key", b"origin", b"x-api-key",
+})  # fmt: skip
+"""Of two of these a proxy may look at the one and we at the other."""
 
 
 class Refused(Exception):
@@ -106,8 +110,7 @@ class Doors:
     async def _admitted(self, request: Request, headers: Mapping[bytes, bytes], rule: Rule) -> Caller:
         """Who asks. Raises Refused or OptimizerError where they may not."""
         path: str = request["path"]
-        if "\0" in path or b"%00" in request["query_string"]:
-            raise Refused(problems.problem(422, "The address of the request holds a NUL character."))
+        _check_form(request, headers)
         if path == ALIVE:
             return NOBODY
         ring = await self._locks.ring()
@@ -126,6 +129,25 @@ class Doors:
             detail = f"This key may ask {self._limits.rate:g} times a second; try again a little later."
             raise Refused(problems.problem(429, detail), {"Retry-After": str(int(wait_s) + 1)})
         return caller
+
+
+def _check_form(request: Request, headers: Mapping[bytes, bytes]) -> None:
+    """Refuse what could be read in more than one way, or not be kept by every database."""
+    path: str = request["path"]
+    if "\0" in path or b"%00" in request["query_string"]:
+        raise Refused(problems.problem(422, "The address of the request holds a NUL character."))
+    if "\ufffd" in path and path.count("\ufffd") != request.get("raw_path", b"").upper().count(b"%EF%BF%BD"):
+        # The server puts this in the place of every byte that is none, which makes one id of many.
+        raise Refused(problems.problem(422, "The address of the request is no UTF-8 where it is decoded."))
+    if len(headers) != len(request["headers"]):
+        seen: set[bytes] = set()
+        for name, _ in request["headers"]:
+            if name in seen and name in _SINGLE:
+                raise Refused(problems.problem(400, f"The header {name.decode()} stands there more than once."))
+            seen.add(name)
+    if headers.get(b"content-encoding", b"identity").lower() != b"identity":
+        detail = "A body is taken as it is: send it without Content-Encoding."
+        raise Refused(problems.problem(415, detail), {"Accept-Encoding": "identity"})
 
 
 def _key(headers: Mapping[bytes, bytes]) -> str | None:

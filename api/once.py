@@ -69,9 +69,11 @@ class Once:
     def _claim(self, scope: Scope, key: str, headers: dict[bytes, bytes], body: bytes) -> AnswerRow:
         caller: Caller = scope["state"]["caller"]
         asked = sha256(scope["query_string"] + b"\0" + headers.get(b"content-type", b"") + b"\0" + body).hexdigest()
-        who = f"{caller.by} {scope['method']} {scope['path']}"
         runtime = self._runtime
-        return AnswerRow(caller.tenant, who, key, runtime.secret.digest("idempotency", asked), runtime.now_us())
+        digest = partial(runtime.secret.digest, "idempotency")
+        # A path may be longer than an index of PostgreSQL takes.
+        who = f"{caller.by} {scope['method']} {digest(scope['path'])}"
+        return AnswerRow(caller.tenant, who, key, digest(asked), runtime.now_us())
 
     def _claimed(self, claim: AnswerRow) -> AnswerRow | None:
         now_us = claim.created_us

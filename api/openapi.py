@@ -17,11 +17,28 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
 REF: Final = "#/components/schemas/{model}"
-FAILURES: Final[dict[int | str, dict[str, Any]]] = {
-    422: {"model": Problem, "description": "What was sent is not valid."},
-    "default": {"model": Problem, "description": "Any other problem."},
+FAILURES: Final[dict[int | str, dict[str, Any]]] = {422: {"model": Problem}}
+"""For the application: that a route fails with a problem. `document` says with which ones."""
+
+_WHY: Final = {
+    400: "The request can be read in more than one way.",
+    401: "There is no key, or one that is not good.",
+    403: "The key is not good for this.",
+    404: "There is no such thing.",
+    408: "The body did not come in time.",
+    409: "It contradicts what is recorded, or is being done.",
+    413: "It is too large.",
+    415: "The body is not of a kind that is taken here.",
+    422: "What was sent is not valid.",
+    429: "The key asks too often.",
+    503: "It cannot be done at the moment.",
 }
-"""The answers that every route may give."""
+_NEVER: Final = {ALIVE: {401, 403, 404, 409, 429}}
+_HEADERS: Final = {
+    401: {"WWW-Authenticate": "How to prove who asks."},
+    429: {"Retry-After": "After how many seconds to ask again."},
+    503: {"Retry-After": "After how many seconds to ask again."},
+}
 
 _SCHEMES: Final = {
     "bearer": {"type": "http", "scheme": "bearer", "description": "Authorization: Bearer KEY"},
@@ -83,16 +100,34 @@ def document(app: FastAPI) -> dict[str, Any]:
             # FastAPI takes null out of the document, and with it out of the examples.
             schemas.setdefault(name, schema).update({key: schema[key] for key in schema if key == "examples"})
         made["components"]["securitySchemes"] = _SCHEMES
+        made["components"]["responses"] = {f"Problem{code}": _problem(code) for code in _WHY}
         for path, operations in made["paths"].items():
             for method, operation in operations.items():
                 operation["security"] = [] if path in {ALIVE, READY} else _SECURITY
                 if method == "post" and not path.endswith(":batch"):
                     operation.setdefault("parameters", []).append(_ONCE)
-                for code, answer in operation["responses"].items():
-                    if code in {"422", "default"}:
-                        answer["content"] = {problems.MEDIA_TYPE: answer["content"]["application/json"]}
+                operation["responses"] |= _failures(path, operation)
         app.openapi_schema = made
     return app.openapi_schema
+
+
+def _failures(path: str, operation: dict[str, Any]) -> dict[str, Any]:
+    """The problems that an operation may answer with: those of the doors, and its own."""
+    never = _NEVER.get(path, set())
+    if "{" not in path and "requestBody" not in operation:
+        never = never | {404}
+    if _ONCE not in operation.get("parameters", ()):
+        never = never | {409}
+    return {str(code): {"$ref": f"#/components/responses/Problem{code}"} for code in _WHY if code not in never}
+
+
+def _problem(code: int) -> dict[str, Any]:
+    headers = {
+        name: {"description": told, "required": True, "schema": {"type": "string"}}
+        for name, told in _HEADERS.get(code, {}).items()
+    }
+    content = {problems.MEDIA_TYPE: {"schema": {"$ref": REF.format(model=Problem.__name__)}}}
+    return {"description": _WHY[code], "content": content} | ({"headers": headers} if headers else {})
 
 
 def _line(model: type[BaseModel]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 from starlette import status
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from optimizer.errors import OptimizerError
 from optimizer.tracebacks import told
@@ -141,11 +142,10 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def malformed(request: Request, error: RequestValidationError) -> Response:
-        errors = field_errors(error.errors())
         if isinstance(error.body, bytes):
             sent = request.headers.get("content-type", "none")
-            errors = [FieldError(path="", message=f"expected Content-Type: application/json, got {sent}")]
-        return respond(invalid(errors))
+            return respond(problem(415, f"expected Content-Type: application/json, got {sent}"))
+        return respond(invalid(field_errors(error.errors())))
 
     @app.exception_handler(HTTPException)
     async def http(request: Request, error: HTTPException) -> Response:
@@ -153,14 +153,22 @@ def install(app: FastAPI) -> None:
         if error.status_code == status.HTTP_404_NOT_FOUND:
             detail = f"There is nothing at {request.url.path}; /docs shows what there is."
         elif error.status_code == status.HTTP_405_METHOD_NOT_ALLOWED:
-            allowed = (error.headers or {}).get("Allow", "another method")
+            allowed = ", ".join(_methods(request)) or "none of these"
             detail = f"{request.url.path} does not take {request.method}; it takes {allowed}."
+            return respond(problem(error.status_code, detail), {"Allow": allowed})
         return respond(problem(error.status_code, detail), error.headers)
 
     @app.exception_handler(Exception)
     async def unforeseen(_request: Request, _error: Exception) -> Response:
         # The server logs the exception itself: Starlette raises it again after this answer.
         return respond(internal())
+
+
+def _methods(request: Request) -> list[str]:
+    """What the path takes; each route knows of its own method alone."""
+    routes = request.app.router.routes
+    scopes = {method: {**request.scope, "method": method} for method in ("DELETE", "GET", "POST", "PUT")}
+    return [name for name, scope in scopes.items() if any(r.matches(scope)[0] is Match.FULL for r in routes)]
 
 
 def _place(loc: Sequence[int | str]) -> str:

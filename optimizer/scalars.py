@@ -64,12 +64,13 @@ def _parse_time(value: object) -> time:
     raise ValueError(f'expected a time of day from "00:00" to "23:59", got {value!r}')
 
 
-def _only_text_or(kind: type) -> BeforeValidator:
+def _only_text_or(kind: type, expected: str) -> BeforeValidator:
     def check(value: object) -> object:
         # Pydantic takes a text of digits for seconds since 1970.
         if isinstance(value, kind) or (isinstance(value, str) and _DATED.match(value)):
             return value
-        raise ValueError(f"expected an ISO 8601 {'instant' if kind is datetime else 'date'}, got {value!r}")
+        # Without the value: instants are also sent by callers, who are never told what they have sent.
+        raise ValueError(f"expected an ISO 8601 {expected}")
 
     return BeforeValidator(check)
 
@@ -119,8 +120,10 @@ TimeOfDay: TypeAlias = Annotated[
     PlainSerializer(lambda value: value.isoformat("minutes"), return_type=str),
     WithJsonSchema({"type": "string", "pattern": r"^([01]\d|2[0-3]):[0-5]\d$", "examples": ["06:00"]}),
 ]
-Instant: TypeAlias = Annotated[AwareDatetime, _only_text_or(datetime), AfterValidator(_in_utc)]
-Day: TypeAlias = Annotated[date, _only_text_or(date)]
+Instant: TypeAlias = Annotated[
+    AwareDatetime, _only_text_or(datetime, "instant such as 2026-01-13T09:30:00Z"), AfterValidator(_in_utc)
+]
+Day: TypeAlias = Annotated[date, _only_text_or(date, "date such as 2026-01-13")]
 Zone: TypeAlias = Annotated[str, AfterValidator(_check_zone)]
 Number: TypeAlias = Annotated[float, Strict(), Field(allow_inf_nan=False)]
 Cost: TypeAlias = Annotated[Number, Field(ge=0)]

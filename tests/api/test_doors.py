@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -120,6 +121,29 @@ def test_an_address_that_holds_nul_is_refused(admin: TestClient) -> None:
 
 
 # Limits
+
+
+@pytest.mark.parametrize("path", ["/v1/customers/%ff", "/v1/customers/%EF%BF%BD%ff", "/v1/customers/%ed%a0%80"])
+def test_an_address_that_is_no_utf_8_is_refused(admin: TestClient, path: str) -> None:
+    answer = admin.put(path, json={})
+    assert (answer.status_code, "UTF-8" in answer.json()["detail"]) == (422, True)
+    assert admin.put("/v1/customers/%ef%bf%bd", json={}).status_code == 200
+
+
+@pytest.mark.parametrize("name", ["Authorization", "Content-Type", "Host", "Idempotency-Key", "Origin", "X-Api-Key"])
+def test_a_header_that_stands_twice_is_refused(admin: TestClient, name: str) -> None:
+    answer = admin.get("/v1/campaigns", headers=[(name, "application/json"), (name, "application/json")])
+    assert (answer.status_code, answer.json()["code"]) == (400, "bad_request")
+    assert admin.get("/v1/campaigns", headers=[("X-Other", "1"), ("X-Other", "2")]).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "path", ["/v1/decisions", "/v1/decisions:batch", "/v1/events", "/v1/campaigns/winback-q1/pause"]
+)
+def test_a_body_that_is_packed_is_refused(admin: TestClient, path: str) -> None:
+    answer = admin.post(path, content=gzip.compress(b"{}"), headers={"Content-Encoding": "gzip"})
+    assert (answer.status_code, answer.headers["accept-encoding"]) == (415, "identity")
+    assert admin.post(path, json={}, headers={"Content-Encoding": "Identity"}).status_code != 415
 
 
 def test_whoever_asks_too_often_is_told_when_to_ask_again(engine: Engine) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import threading
 from datetime import timedelta
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -73,6 +74,12 @@ def test_a_key_is_one_callers_and_one_paths(engine: Engine) -> None:
                 assert (answer.status_code, "idempotent-replayed" in answer.headers) == (200, False)
     with client_with(app, keys[2]) as client:
         assert ask(client, path=pause).status_code == 404
+
+
+def test_a_path_may_be_as_long_as_it_likes(client: TestClient) -> None:
+    # Longer than an index of PostgreSQL takes, also when it is compressed.
+    name = "".join(sha256(bytes([number])).hexdigest() for number in range(100))
+    assert ask(client, path=f"/v1/campaigns/{name}/pause").status_code == 422
 
 
 def test_while_the_first_one_runs_the_second_is_told_to_wait(

@@ -22,7 +22,8 @@ QUESTION = {"campaign_id": "winback-q1", "customer_id": "c1", "request_id": "r1"
         ({"method": "DELETE", "url": "/v1/decisions"}, 405, "method_not_allowed"),
         ({"method": "GET", "url": "/v1/campaigns/none"}, 404, "not_found"),
         ({"method": "POST", "url": "/v1/decisions", "json": {}}, 422, "invalid_input"),
-        ({"method": "POST", "url": "/v1/decisions", "data": QUESTION}, 422, "invalid_input"),
+        ({"method": "POST", "url": "/v1/decisions", "data": QUESTION}, 415, "unsupported_media_type"),
+        ({"method": "PUT", "url": "/v1/customers/c1", "content": b"{}"}, 415, "unsupported_media_type"),
         ({"method": "POST", "url": "/v1/decisions", "content": b" " * (8 << 20) + b"{}"}, 413, "content_too_large"),
     ],
 )
@@ -41,8 +42,22 @@ def test_all_errors_of_a_body_are_told_at_once_each_with_its_path(client: TestCl
     assert {error["path"] for error in errors} == {"campaign_id", "request_id", "attributes", "extra"}
 
 
-def test_a_method_that_is_not_allowed_names_those_that_are(client: TestClient) -> None:
-    assert client.delete("/v1/decisions").headers["allow"] == "POST"
+@pytest.mark.parametrize(
+    ("path", "methods"),
+    [
+        ("/v1/decisions", "POST"),
+        ("/v1/campaigns/winback-q1/runs", "GET, POST"),
+        ("/v1/customers/a/b", "DELETE, GET, PUT"),
+        ("/v1/customers/a/data", "GET"),
+    ],
+)
+def test_a_method_that_is_not_allowed_names_those_that_are(client: TestClient, path: str, methods: str) -> None:
+    answer = client.options(path)
+    assert (answer.status_code, answer.headers["allow"]) == (405, methods)
+
+
+def test_nobody_is_sent_to_another_address(client: TestClient) -> None:
+    assert client.get("/v1/campaigns/", follow_redirects=False).status_code == 404
 
 
 def test_an_unforeseen_error_keeps_its_details_to_itself(
