@@ -121,7 +121,7 @@ class Service(RuleBasedStateMachine):
         receipt, again = self.rig.engine.record([EventIn(f"e{event}", name, at, **names)] * 2)
         assert again.status is Status.DUPLICATE
         assert (receipt.status is Status.DUPLICATE) == (
-            f"e{event}" in {row[1] for row in self.before.get("events", ())}
+            f"e{event}" in {row[2] for row in self.before.get("events", ())}
         )
 
     # What operators do
