@@ -4,29 +4,26 @@ from __future__ import annotations
 
 import signal
 import socket
-from datetime import UTC, datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import structlog
 import uvicorn
-from apscheduler.executors.pool import ThreadPoolExecutor
-from apscheduler.schedulers.background import BackgroundScheduler
 
 from api import once
 from api.app import create_app
 from api.binding import check_binding
-from optimizer import metrics
+from api.timer import Timer
 from optimizer.errors import Unavailable
 from optimizer.store.notices import Listener
 from optimizer.tenants import Tenants
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
     from types import FrameType
 
     from api.visit import Limits
-    from optimizer.engine import Engine, Job
+    from optimizer.engine import Engine
 
 DRAIN_S: Final = 20
 """How long a stop waits for callers that are slow to send a request or to take its answer."""
@@ -92,8 +89,8 @@ def serve(  # noqa: PLR0913 - where, what, and within which limits
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, server.handle_exit)
     jobs = [tenants.refreshing()] if role is Role.API else [*tenants.jobs(), once.forgetting(engine.runtime)]
-    scheduler = make_scheduler(jobs)
-    scheduler.start()
+    timer = Timer(jobs)
+    timer.start()
     notices = Listener(engine.runtime.store.url, tenants.refresh)
     taken_host, taken_port = listener.getsockname()[:2]
     campaigns = [report.campaign_id for report in engine.campaigns()]
@@ -110,7 +107,7 @@ def serve(  # noqa: PLR0913 - where, what, and within which limits
     finally:
         engine.stop()
         notices.close()
-        scheduler.shutdown(wait=True)
+        timer.close()
         tenants.release()
 
 
@@ -120,33 +117,3 @@ def _listen(host: str, port: int, *, shared: bool) -> socket.socket:
         return socket.create_server((host, port), family=family, backlog=_BACKLOG, reuse_port=shared)
     except OSError as error:
         raise Unavailable(f"the service cannot answer at {host} port {port}: {error}") from error
-
-
-def make_scheduler(jobs: Sequence[Job]) -> BackgroundScheduler:
-    """A timer for these jobs: each in one thread, again after its interval, and once where several times were missed.
-
-    It keeps nothing: the tables say what is to be done. A job that fails is logged and tried again at its next time.
-    """
-    scheduler = BackgroundScheduler(
-        executors={"default": ThreadPoolExecutor(len(jobs))},
-        job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
-        timezone=UTC,
-    )
-    for job in jobs:
-        seconds = job.every.total_seconds()
-        now = datetime.now(UTC)
-        scheduler.add_job(guarded(job), "interval", seconds=seconds, id=job.name, next_run_time=now)
-    return scheduler
-
-
-def guarded(job: Job) -> Callable[[], Any]:
-    """The job, which logs and counts what it raises."""
-
-    def run() -> None:
-        try:
-            job.run()
-        except Exception:  # noqa: BLE001 -- whatever it was, the job is tried again at its next time
-            metrics.JOB_FAILURES.labels(job.name).inc()
-            _log.exception("job_failed", job=job.name)
-
-    return run

@@ -5,17 +5,13 @@ from __future__ import annotations
 import threading
 import time
 from contextlib import suppress
-from datetime import timedelta
 from signal import SIGINT, SIGKILL, SIGTERM
 from typing import TYPE_CHECKING, Any
 
 import httpx2
 import orjson
 import pytest
-import structlog
 
-from api.service import make_scheduler
-from optimizer.engine import Job
 from tests import databases
 from tests.api.running import NOW, ROOT, Place, Service, rows, sends_later, until
 
@@ -346,41 +342,6 @@ def test_a_broken_campaign_stops_the_start_with_everything_that_is_wrong(tmp_pat
         [f"{tmp_path}/campaigns/b.yaml:12:46", "reward.events[0].window"],
     ]
     assert place.sql("select * from campaigns") == []
-
-
-def test_a_job_that_fails_is_logged_and_is_done_again() -> None:
-    """What it raises reaches neither the scheduler nor the other jobs."""
-    calls = []
-
-    def fail() -> None:
-        calls.append("failing")
-        raise RuntimeError("no luck")
-
-    second = timedelta(seconds=0.1)
-    scheduler = make_scheduler([Job("failing", second, fail), Job("other", second, lambda: calls.append("other"))])
-    with structlog.testing.capture_logs() as logged:
-        scheduler.start()
-        until(lambda: calls.count("failing") > 1 and calls.count("other") > 1)
-        scheduler.shutdown(wait=True)
-    assert {(line["event"], line["log_level"], line["job"]) for line in logged} == {("job_failed", "error", "failing")}
-
-
-def test_a_job_that_takes_longer_than_its_interval_is_never_done_twice_at_a_time() -> None:
-    at_once, most, done = 0, 0, 0
-
-    def slow() -> None:
-        nonlocal at_once, most, done
-        at_once += 1
-        most = max(most, at_once)
-        time.sleep(0.15)
-        at_once -= 1
-        done += 1
-
-    scheduler = make_scheduler([Job("slow", timedelta(seconds=0.05), slow)])
-    scheduler.start()
-    until(lambda: done > 2)
-    scheduler.shutdown(wait=True)
-    assert most == 1
 
 
 def test_an_address_that_is_taken_stops_the_start(service: Service, place: Place) -> None:

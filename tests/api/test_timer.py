@@ -1,0 +1,76 @@
+"""The timer does each job again and again, whatever the job does and whatever is done to the clock."""
+
+from __future__ import annotations
+
+import time
+from datetime import timedelta
+
+import structlog
+
+from api.timer import Timer
+from optimizer.engine import Job
+from tests.api.running import until
+
+
+def test_a_job_that_fails_is_logged_and_is_done_again() -> None:
+    """What it raises reaches neither the timer nor the other jobs."""
+    calls = []
+
+    def fail() -> None:
+        calls.append("failing")
+        raise RuntimeError("no luck")
+
+    second = timedelta(seconds=0.1)
+    timer = Timer([Job("failing", second, fail), Job("other", second, lambda: calls.append("other"))])
+    with structlog.testing.capture_logs() as logged:
+        timer.start()
+        until(lambda: calls.count("failing") > 1 and calls.count("other") > 1)
+        timer.close()
+    assert {(line["event"], line["log_level"], line["job"]) for line in logged} == {("job_failed", "error", "failing")}
+
+
+def test_a_job_that_takes_longer_than_its_interval_is_never_done_twice_at_a_time() -> None:
+    at_once, most, done = 0, 0, 0
+
+    def slow() -> None:
+        nonlocal at_once, most, done
+        at_once += 1
+        most = max(most, at_once)
+        time.sleep(0.15)
+        at_once -= 1
+        done += 1
+
+    timer = Timer([Job("slow", timedelta(seconds=0.05), slow)])
+    timer.start()
+    until(lambda: done > 2)
+    timer.close()
+    assert most == 1
+
+
+def test_times_that_were_missed_are_left_out() -> None:
+    began: list[float] = []
+
+    def first_is_slow() -> None:
+        began.append(time.monotonic())
+        time.sleep(0.5 if len(began) == 1 else 0)
+
+    timer = Timer([Job("slow at first", timedelta(seconds=0.2), first_is_slow)])
+    timer.start()
+    until(lambda: len(began) > 2)
+    timer.close()
+    assert began[1] - began[0] > 0.55, "at its third time, the two before are over"
+    assert began[2] - began[1] > 0.15
+
+
+def test_the_end_waits_for_a_job_that_runs_and_begins_no_other() -> None:
+    done = []
+
+    def work() -> None:
+        time.sleep(0.2)
+        done.append(time.monotonic())
+
+    timer = Timer([Job("work", timedelta(seconds=0.01), work)])
+    timer.start()
+    time.sleep(0.05)
+    timer.close()
+    assert len(done) == 1
