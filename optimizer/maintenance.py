@@ -47,10 +47,14 @@ def rebuild(
     """
     same = True
     with opened(config) as (_, engine), _telling() as tell:
-        for each in Tenants(engine).engines():
-            done = Rebuild(each, tell=tell, restored=restored).run()
-            _show(each.runtime.tenant, done)
-            same = same and all(model.same is not False for model in done.models)
+        tenants = Tenants(engine)
+        try:
+            for each in tenants.engines():
+                done = Rebuild(each, tell=tell, restored=restored).run()
+                _show(each.runtime.tenant, done)
+                same = same and all(model.same is not False for model in done.models)
+        finally:
+            tenants.release()
     if not same:
         raise typer.Exit(1)
 
