@@ -1,16 +1,20 @@
-"""When the jobs of a process are done: each in a thread of its own, again and again.
+"""When the jobs of a process are done: each in a thread, again and again, by APScheduler.
 
-Intervals are those of a clock that nobody sets: a timer that goes by the time of day does nothing for an hour where
-that is set back by one.
+It goes by the time of day, and would do nothing for an hour where that is set back by one. So the time of day is watched
+by a clock that nobody sets, and after a step every job is due.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from typing import TYPE_CHECKING
+from datetime import UTC, datetime
+from functools import partial
+from typing import TYPE_CHECKING, Final
 
 import structlog
+from apscheduler.executors.pool import ThreadPoolExecutor
+from apscheduler.schedulers.background import BackgroundScheduler
 
 from optimizer import metrics
 
@@ -18,6 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from optimizer.engine import Job
+
+LOOK_S: Final = 0.5
+"""Time between two looks at the clock; a smaller step than this delays nothing that matters."""
 
 _log = structlog.get_logger(__name__)
 
@@ -30,30 +37,36 @@ class Timer:
     """
 
     def __init__(self, jobs: Sequence[Job]) -> None:
+        self._scheduler = BackgroundScheduler(
+            executors={"default": ThreadPoolExecutor(len(jobs))},
+            job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
+            timezone=UTC,
+        )
+        for job in jobs:
+            seconds, now = job.every.total_seconds(), datetime.now(UTC)
+            self._scheduler.add_job(partial(attempt, job), "interval", seconds=seconds, id=job.name, next_run_time=now)
         self._ending = threading.Event()
-        self._threads = [
-            threading.Thread(target=self._repeat, args=(job,), name=f"job-{job.name}", daemon=True) for job in jobs
-        ]
+        self._watch = threading.Thread(target=self._watch_clock, name="clock-watch", daemon=True)
 
     def start(self) -> None:
         """Begin."""
-        for thread in self._threads:
-            thread.start()
+        self._scheduler.start()
+        self._watch.start()
 
     def close(self) -> None:
         """Begin no job any more, and wait for those that run."""
         self._ending.set()
-        for thread in self._threads:
-            thread.join()
+        self._watch.join()
+        self._scheduler.shutdown(wait=True)
 
-    def _repeat(self, job: Job) -> None:
-        every_s = job.every.total_seconds()
-        due_s = time.monotonic()
-        while not self._ending.is_set():
-            attempt(job)
-            missed = (time.monotonic() - due_s) // every_s
-            due_s += every_s * (missed + 1)
-            self._ending.wait(due_s - time.monotonic())
+    def _watch_clock(self) -> None:
+        ahead_s = time.time() - time.monotonic()
+        while not self._ending.wait(LOOK_S):
+            before_s, ahead_s = ahead_s, time.time() - time.monotonic()
+            if abs(ahead_s - before_s) > LOOK_S:
+                _log.warning("clock_was_set", by_s=round(ahead_s - before_s, 3))
+                for job in self._scheduler.get_jobs():
+                    job.modify(next_run_time=datetime.now(UTC))
 
 
 def attempt(job: Job) -> None:

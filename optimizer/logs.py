@@ -19,8 +19,11 @@ if TYPE_CHECKING:
     from structlog.typing import ExcInfo, Processor
 
 _root: Final = logging.getLogger()
-_QUIET: Final = {"alembic": logging.WARNING, "uvicorn": logging.WARNING}
-"""Libraries whose less important messages say nothing that we do not log ourselves."""
+_QUIET: Final = {"alembic": logging.WARNING, "uvicorn": logging.WARNING, "apscheduler": logging.ERROR}
+"""Libraries whose less important messages say nothing that we do not log ourselves.
+
+APScheduler warns where a job takes longer than its interval: ours may.
+"""
 
 
 def configure(level: str) -> None:

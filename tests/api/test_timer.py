@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import time
-from datetime import timedelta
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Self
 
 import structlog
 
 from api.timer import Timer
 from optimizer.engine import Job
 from tests.api.running import until
+
+if TYPE_CHECKING:
+    from datetime import tzinfo
+
+    import pytest
 
 
 def test_a_job_that_fails_is_logged_and_is_done_again() -> None:
@@ -74,3 +80,24 @@ def test_the_end_waits_for_a_job_that_runs_and_begins_no_other() -> None:
     time.sleep(0.05)
     timer.close()
     assert len(done) == 1
+
+
+def test_jobs_go_on_at_their_intervals_when_the_clock_is_set_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    set_back, right = [timedelta()], time.time
+
+    class TimeOfDay(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> Self:
+            return super().now(tz) - set_back[0]
+
+    monkeypatch.setattr("apscheduler.schedulers.base.datetime", TimeOfDay)
+    monkeypatch.setattr("api.timer.datetime", TimeOfDay)
+    monkeypatch.setattr("time.time", lambda: right() - set_back[0].total_seconds())
+    done: list[float] = []
+    timer = Timer([Job("work", timedelta(seconds=0.1), lambda: done.append(time.monotonic()))])
+    timer.start()
+    until(lambda: len(done) > 2)
+    set_back[0] = timedelta(hours=1)
+    before = len(done)
+    until(lambda: len(done) > before + 3, timeout_s=5)
+    timer.close()
