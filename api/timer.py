@@ -1,7 +1,7 @@
 """When the jobs of a process are done: each in a thread, again and again, by APScheduler.
 
-It goes by the time of day, and would do nothing for an hour where that is set back by one. So the time of day is watched
-by a clock that nobody sets, and after a step every job is due.
+It goes by the time of day, and would do nothing for an hour where that is set back by one. So the time of day is
+watched by a clock that nobody sets, and after a step every job is due.
 """
 
 from __future__ import annotations
