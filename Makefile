@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/installed
 
-.PHONY: run test bench lint format constraints
+.PHONY: run test bench soak lint format constraints
 
 run: $(STAMP)
 	@rm -rf var/demo
@@ -15,6 +15,11 @@ test: lint
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks
+
+# Mixed load on real processes, half of the time on PostgreSQL and half on SQLite: make soak MINUTES=10
+soak: MINUTES ?= 10
+soak: $(STAMP)
+	$(BIN)/python -m benchmarks.soak $(MINUTES)
 
 lint: $(STAMP)
 	$(BIN)/ruff format --check --quiet
