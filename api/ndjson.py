@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 MEDIA_TYPE: Final = "application/x-ndjson"
 MEDIA_TYPES: Final = frozenset({MEDIA_TYPE, "application/ndjson", "application/jsonl", "application/x-jsonlines"})
 MAX_ROW_BYTES: Final = 1 << 20
-CHUNK_ROWS: Final = 1000
+CHUNK_ROWS: Final = 2000
 """How many rows are handed on at once: enough for the kernel and the group commit, few enough to answer soon."""
 
 Row = TypeVar("Row", bound=BaseModel)
