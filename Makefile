@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/installed
 
-.PHONY: run test bench soak lint format constraints
+.PHONY: run test security bench soak lint format constraints
 
 run: $(STAMP)
 	@rm -rf var/demo
@@ -12,6 +12,12 @@ run: $(STAMP)
 
 test: lint
 	$(BIN)/pytest
+
+# Takes five minutes; its short form is a part of the tests.
+security: $(STAMP)
+	$(BIN)/bandit --quiet --recursive --configfile pyproject.toml optimizer api simulator
+	$(BIN)/python -m tests.security.advisories
+	$(BIN)/python -m tests.security.schema
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks
