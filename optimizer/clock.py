@@ -40,11 +40,14 @@ def now_us(clock: Clock) -> int:
 
 
 class SystemClock:
-    """The machine's clock; where it is set back, time stands still until it has caught up."""
+    """The machine's clock; where it is set back, time stands still until it has caught up.
 
-    def __init__(self) -> None:
+    `not_before` is a time that is known to have been: of a process that starts while the clock is behind.
+    """
+
+    def __init__(self, not_before: datetime = _EPOCH) -> None:
         self._lock = threading.Lock()
-        self._latest = _EPOCH
+        self._latest = not_before
 
     def now(self) -> datetime:
         """The machine's time, or the latest time told so far if that is later."""

@@ -11,6 +11,8 @@ from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
+import structlog
+
 from optimizer import audit, metrics
 from optimizer.audit import SERVICE
 from optimizer.auditing import PropensityAudit
@@ -32,6 +34,7 @@ from optimizer.secret import Secret
 from optimizer.serving import Serving
 from optimizer.store import Store, customers, decisions, partitions, rewards, runs, touches
 from optimizer.store import audit as audit_log
+from optimizer.store.newest import newest_us
 from optimizer.trainer import Trainer
 from optimizer.verification import Candidate, Check, Logged, Models, verify
 from optimizer.versions import Versions
@@ -51,6 +54,8 @@ if TYPE_CHECKING:
     from optimizer.store.rows import CampaignRow, CustomerRow, DecisionRow, RunRow
 
 T = TypeVar("T")
+
+_log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +90,8 @@ class Engine:
         store: the open database.
         attributes: the declared customer attributes.
         sender: what carries out touches that the service sends.
-        clock, ids: time and identifiers, injected so that a simulation is the same code.
+        clock, ids: time and identifiers, injected so that a simulation is the same code; by default the machine's
+            clock, from the newest time on that the store knows of.
         publish_every: how often the trainer learns and publishes, at most.
         secret: what keyed digests are made with; by default a random one that ends with the engine.
         tenant: whose data it is.
@@ -105,7 +111,7 @@ class Engine:
         tenant: str = DEFAULT_TENANT,
         worker: str | None = None,
     ) -> None:
-        clock, ids, secret = clock or SystemClock(), ids or IdSource(), secret or Secret.ephemeral()
+        clock, ids, secret = clock or _machine_clock(store), ids or IdSource(), secret or Secret.ephemeral()
         self._compose(Runtime(store, clock, ids, attributes, secret, tenant), sender, publish_every, worker)
 
     def _compose(self, runtime: Runtime, sender: Sender, publish_every: timedelta, worker: str | None) -> None:
@@ -399,3 +405,12 @@ class Engine:
 
     def _read(self, query: Callable[[Connection], T]) -> T:
         return self.runtime.store.read(query)
+
+
+def _machine_clock(store: Store) -> Clock:
+    """The machine's clock, which stands still where it is behind what is stored, until it has caught up."""
+    newest = from_us(store.read(newest_us))
+    clock = SystemClock(newest)
+    if clock.now() == newest:
+        _log.warning("clock_behind", newest=newest.isoformat(), advice="time stands still until then: set the clock")
+    return clock

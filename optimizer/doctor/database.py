@@ -7,20 +7,16 @@ from typing import TYPE_CHECKING, Final
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
-from sqlalchemy import func, select, text
+from sqlalchemy import text
 from sqlalchemy.exc import DatabaseError
 
 from optimizer.clock import from_us
 from optimizer.doctor.findings import Finding, failing, ok, warning
-from optimizer.ids import made_us
 from optimizer.store import partitions
 from optimizer.store.migrate import configuration
-from optimizer.store.tables import metadata
-from optimizer.store.tenants import tenants_with_campaigns
+from optimizer.store.newest import newest_us
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from sqlalchemy import Connection
 
 OLDEST_POSTGRESQL: Final = 14
@@ -102,9 +98,9 @@ def clock(connection: Connection, now_us: int) -> Finding:
         if abs(apart_s) > CLOCKS_APART_S:
             side = "ahead of" if apart_s > 0 else "behind"
             return failing(check, f"this machine is {abs(apart_s):.1f} s {side} the database's", advice)
-    newest_us = max(_newest_us(connection), default=None)
-    if newest_us is not None and newest_us - now_us > CLOCKS_APART_S * _SECOND_US:
-        ahead = f"{from_us(newest_us):%Y-%m-%d %H:%M:%S} UTC, {(newest_us - now_us) / _SECOND_US:.1f} s from now"
+    latest_us = newest_us(connection)
+    if latest_us - now_us > CLOCKS_APART_S * _SECOND_US:
+        ahead = f"{from_us(latest_us):%Y-%m-%d %H:%M:%S} UTC, {(latest_us - now_us) / _SECOND_US:.1f} s from now"
         return failing(check, f"the newest row of the log is of {ahead}", advice)
     return ok(check, f"{from_us(now_us):%Y-%m-%d %H:%M:%S} UTC")
 
@@ -127,17 +123,6 @@ def months(connection: Connection, now_us: int) -> Finding:
         advice = "start a worker, which makes them; without one each is made when its first row comes"
         return warning(check, f"not made yet: {', '.join(missing)}", advice)
     return ok(check, f"made up to {this.next.year}-{this.next.month:02}")
-
-
-def _newest_us(connection: Connection) -> Iterator[int]:
-    """When the newest decision and the newest event of any tenant were made, by their ids."""
-    for name in partitions.TABLES:
-        table = metadata.tables[name]
-        ids = table.primary_key.columns.values()[1]
-        for tenant in tenants_with_campaigns(connection):
-            newest = connection.execute(select(func.max(ids)).where(table.c.tenant == tenant)).scalar()
-            if newest is not None and (at_us := made_us(newest)) is not None:
-                yield at_us
 
 
 def _setting(connection: Connection, name: str) -> str:
