@@ -36,6 +36,7 @@ _KINDS: Final = {
     415: ("Unsupported Media Type", "unsupported_media_type"),
     422: ("Unprocessable Content", "invalid_input"),
     429: ("Too Many Requests", "too_many_requests"),
+    431: ("Request Header Fields Too Large", "headers_too_large"),
     500: ("Internal Server Error", OptimizerError.code),
     503: ("Service Unavailable", "unavailable"),
 }

@@ -13,6 +13,7 @@ import uvicorn
 from api import once
 from api.app import create_app
 from api.binding import check_binding
+from api.heads import Heads
 from api.timer import Timer
 from optimizer.errors import Unavailable
 from optimizer.store.notices import Listener
@@ -78,6 +79,8 @@ def serve(  # noqa: PLR0913 - where, what, and within which limits
     tenants = Tenants(engine)
     config = uvicorn.Config(
         create_app(engine, limits=limits, origins=origins, tenants=tenants, watched_only=role is Role.WORKER),
+        http=Heads,
+        ws="none",
         log_config=None,
         access_log=False,
         server_header=False,
