@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from starlette import status
 from starlette.exceptions import HTTPException
 
-from api import ndjson
+from api import ndjson, problems
 from api.access import MAX_JSON_BYTES, too_large
 from api.models import EventLine, EventObserved, ReceiptOut
 from api.openapi import one_or_rows, receipt_or_lines
@@ -67,7 +67,7 @@ def record_events(request: Request, body: SpooledBody, engine: TheEngine) -> Res
     try:
         event = EventObserved.model_validate(value)
     except ValidationError as error:
-        raise RequestValidationError(error.errors(include_url=False)) from error
+        return problems.respond(problems.refused(error))
     [receipt] = act([event])
     if isinstance(receipt, OptimizerError):
         raise receipt

@@ -98,7 +98,7 @@ class Rows(Generic[Row, Result]):
         try:
             return self._model.model_validate(value)
         except ValidationError as error:
-            return problems.invalid(problems.field_errors(error.errors(include_url=False)))
+            return problems.refused(error)
 
     def _results(self, found: Found[Row]) -> Sequence[Result | Problem]:
         """What came of the rows that are good, in order."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import structlog
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette import status
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 MEDIA_TYPE: Final = "application/problem+json"
 UNAVAILABLE: Final = "The service cannot do this at the moment; try again. Its log has the details."
+MAX_ERRORS: Final = 1000
+"""How many errors of one request are told at most; there could be as many as it has bytes."""
 INTERNAL: Final = "Something went wrong in the service; its log has the details."
 
 _KINDS: Final = {
@@ -114,6 +116,13 @@ def invalid(errors: Sequence[FieldError]) -> Problem:
     count = "1 error" if len(errors) == 1 else f"{len(errors)} errors"
     detail = f"The request is not valid: {count}."
     return problem(status.HTTP_422_UNPROCESSABLE_CONTENT, detail, errors=errors)
+
+
+def refused(error: ValidationError) -> Problem:
+    """What was sent is not what the model says."""
+    if error.error_count() > MAX_ERRORS:
+        return problem(422, f"The request is not valid: {error.error_count():,} errors, too many to tell.")
+    return invalid(field_errors(error.errors(include_url=False)))
 
 
 def field_errors(errors: Iterable[Mapping[str, Any]]) -> list[FieldError]:

@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 from optimizer.bound import BoundEngine
 from optimizer.engine import Engine
 from optimizer.keys import Caller
+from optimizer.limits import MAX_NAMES
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine
@@ -31,8 +32,12 @@ class JsonRequest(Request):
     """A request whose JSON is read by orjson: no NaN, no lone surrogates, no integers beyond what can be stored."""
 
     async def json(self) -> Any:  # noqa: ANN401 (the signature of Starlette)
-        """The body as JSON values. Raises `json.JSONDecodeError`."""
-        return orjson.loads(await self.body())
+        """The body as JSON values. Raises `json.JSONDecodeError`, and HTTPException for far too many fields."""
+        value = orjson.loads(await self.body())
+        if isinstance(value, dict) and len(value) > MAX_NAMES:
+            detail = f"An object has at most {MAX_NAMES} fields."
+            raise HTTPException(status.HTTP_422_UNPROCESSABLE_CONTENT, detail)
+        return value
 
 
 class JsonRoute(APIRoute):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, StringConstraints
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, StringConstraints
 
 from optimizer.limits import ID_PATTERN, MAX_ID, flaw
 
@@ -16,17 +16,19 @@ Key = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=MAX
 """An identifier that the caller chose: 1 to 256 characters, none of them a control character."""
 
 
-def _within_limits(value: dict[str, JsonValue]) -> dict[str, JsonValue]:
+def _within_limits(value: object) -> object:
+    # Before anything else is looked at: of what is far too large, every part could be wrong.
     wrong = flaw(value)
     if wrong is not None:
         raise ValueError(wrong)
     return value
 
 
-Facts = Annotated[dict[str, JsonValue], AfterValidator(_within_limits)]
+_LIMITED = BeforeValidator(_within_limits)
+Facts = Annotated[dict[str, JsonValue], _LIMITED]
 """What callers tell in names of their own: neither too much nor too deep."""
-
-Flag = Annotated[bool, Field(strict=True)]
+Texts = Annotated[dict[str, str], _LIMITED]
+Flags = Annotated[dict[str, Annotated[bool, Field(strict=True)]], _LIMITED]
 
 
 def examples(*shown: Mapping[str, Any]) -> dict[str, Any]:

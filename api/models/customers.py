@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Self
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-from api.models.base import Flag, Key, Sent, examples
+from api.models.base import Facts, Flags, Key, Sent, Texts, examples
 from api.ndjson import ROW
 from optimizer.clock import from_us
 
@@ -28,12 +28,12 @@ class CustomerBody(Sent):
 
     model_config = ConfigDict(json_schema_extra=examples(_CUSTOMER))
 
-    attributes: dict[str, JsonValue] = Field(
+    attributes: Facts = Field(
         default={}, description="Facts, by the names that `attributes.yaml` declares. Null is missing."
     )
     timezone: str | None = Field(default=None, description="IANA time zone.")
-    addresses: dict[str, str] = Field(default={}, description="Where the customer is reached, by channel.")
-    consents: dict[str, Flag] = Field(default={}, description="What the customer agreed to, by the consent's name.")
+    addresses: Texts = Field(default={}, description="Where the customer is reached, by channel.")
+    consents: Flags = Field(default={}, description="What the customer agreed to, by the consent's name.")
 
 
 class CustomerIn(CustomerBody):

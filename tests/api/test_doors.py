@@ -146,6 +146,24 @@ def test_a_body_that_is_packed_is_refused(admin: TestClient, path: str) -> None:
     assert admin.post(path, json={}, headers={"Content-Encoding": "Identity"}).status_code != 415
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("POST", "decisions", b"{%b}"),
+        ("POST", "events", b"{%b}"),
+        ("PUT", "customers/ana", b'{"consents": {%b}}'),
+        ("PUT", "customers/ana", b'{"addresses": {%b}}'),
+        ("POST", "campaigns/winback-q1/runs", b"{%b}"),
+        ("POST", "decisions:batch", b"{%b}"),
+    ],
+)
+def test_what_is_wrong_a_thousand_times_is_told_once(admin: TestClient, method: str, path: str, body: bytes) -> None:
+    fields = b",".join(b'"%d": 1' % number for number in range(5000))
+    answer = admin.request(method, f"/v1/{path}", content=body % fields, headers={"Content-Type": "application/json"})
+    assert answer.status_code == (200 if path.endswith(":batch") else 422)
+    assert len(answer.content) < 500
+
+
 def test_whoever_asks_too_often_is_told_when_to_ask_again(engine: Engine) -> None:
     with client_with(create_app(engine, limits=Limits(rate=2)), a_key(engine)) as client:
         answers = [client.get("/v1/decisions/none") for _ in range(4)]
