@@ -10,6 +10,7 @@ import orjson
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from io import FileIO
     from pathlib import Path
 
 
@@ -59,10 +60,24 @@ class FileSender:
             by_channel.setdefault(touch.channel, []).append(touch)
         self._folder.mkdir(parents=True, exist_ok=True)
         for channel, mine in by_channel.items():
-            with (self._folder / f"{channel}.jsonl").open("ab") as file:
-                file.write(b"".join(orjson.dumps(asdict(touch)) + b"\n" for touch in mine))
-                file.flush()
-                os.fsync(file.fileno())
+            _append(self._folder / f"{channel}.jsonl", [orjson.dumps(asdict(touch)) for touch in mine])
+
+
+def _append(path: Path, lines: Sequence[bytes]) -> None:
+    """Append lines, on disk when this returns; what is raised may leave some of them, and a part of one."""
+    with path.open("a+b", buffering=0) as file:
+        left = memoryview(b"".join(line + b"\n" for line in lines))
+        if file.seek(0, os.SEEK_END) and not _ends_a_line(file):
+            # Its writer came to no end, for want of room or life: what it left is no part of ours.
+            file.write(b"\n")
+        while left:
+            left = left[file.write(left) :]
+        os.fsync(file.fileno())
+
+
+def _ends_a_line(file: FileIO) -> bool:
+    file.seek(-1, os.SEEK_END)
+    return file.read(1) == b"\n"
 
 
 def addresses_of(text: str) -> Mapping[str, str]:

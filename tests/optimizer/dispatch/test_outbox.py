@@ -232,6 +232,16 @@ def test_what_was_sent_already_cannot_be_taken_back() -> None:
         assert rig.ask().reason == "max_touches"
 
 
+def test_a_line_that_came_to_no_end_is_no_part_of_the_next(tmp_path: Path) -> None:
+    sender = FileSender(tmp_path)
+    (tmp_path / "email.jsonl").write_bytes(b'{"decision_id":"d0')
+    sender.send([Outgoing("d1", "camp", "c1", None, "email", "hello", "t", 1, START.isoformat())])
+    sender.send([Outgoing("d2", "camp", "c2", None, "email", "hello", "t", 1, START.isoformat())])
+    torn, *lines = (tmp_path / "email.jsonl").read_bytes().splitlines()
+    assert torn == b'{"decision_id":"d0'
+    assert [orjson.loads(line)["decision_id"] for line in lines] == ["d1", "d2"]
+
+
 def test_the_file_sender_appends_lines_channel_by_channel(tmp_path: Path) -> None:
     sender = FileSender(tmp_path / "new" / "outbox")
     email = Outgoing("d1", "camp", "c1", None, "email", "hello", "t", 1, START.isoformat())
