@@ -5,6 +5,7 @@ Whoever holds the campaign's lease may do it, at any time, with the same result.
 
 from __future__ import annotations
 
+import time
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING
@@ -22,7 +23,7 @@ from optimizer.store.rows import DecisionHead, EventRow, RewardRow, TouchRow
 from optimizer.store.transactions import after_commit
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from sqlalchemy import Connection
 
@@ -37,6 +38,27 @@ PAGE = 5_000
 _LEARNED = frozenset({Group.TREATMENT.value, Group.RANDOM_CONTROL.value})
 
 
+class Steps:
+    """Tells when everybody has seen that the clock was set forward.
+
+    Who was writing when it was has dated that by the time of before, however little time it takes.
+    """
+
+    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._monotonic = monotonic
+        self._stepped_s = self._looked_s = monotonic()
+        self._looked_us = 0
+
+    def passed(self, now_us: int, oldest_us: int) -> bool:
+        """Whether the oldest transaction that writes, which began so long ago, began after the last step."""
+        looked_s = self._monotonic()
+        expected_us = self._looked_us + (looked_s - self._looked_s) * 1e6
+        if now_us - expected_us > SETTLE_US / 2:
+            self._stepped_s = looked_s
+        self._looked_s, self._looked_us = looked_s, now_us
+        return oldest_us == 0 or oldest_us < (looked_s - self._stepped_s) * 1e6
+
+
 class Closing:
     """Turns mature decisions into rewards, a page a transaction."""
 
@@ -44,13 +66,17 @@ class Closing:
         self._runtime = runtime
         self._versions = versions
         self._leases = leases
+        self._steps = Steps()
 
     def close_due(self) -> int:
         """Close every decision of this worker's campaigns that has matured; how many."""
         store = self._runtime.store
         # The clock first: what begins after that is later than what is closed.
-        until_us = self._runtime.now_us() - SETTLE_US
-        until_us -= store.read(settled.oldest_write_us)
+        now_us = self._runtime.now_us()
+        oldest_us = store.read(settled.oldest_write_us)
+        if not self._steps.passed(now_us, oldest_us):
+            return 0
+        until_us = now_us - SETTLE_US - oldest_us
         loaded = store.read(self._versions.all)
         return self._leases.each([row.campaign_id for row in loaded], partial(self._close, until_us=until_us))
 

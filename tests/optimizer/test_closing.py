@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from optimizer import closing
-from optimizer.closing import SETTLE_US
+from optimizer.closing import SETTLE_US, Steps
 from optimizer.recording import EventIn
 from optimizer.store.customers import Customer
 from tests.optimizer.engine_example import SLOTS, START, Rig, campaign, message, only
@@ -365,3 +365,17 @@ def test_what_is_known_only_after_maturity_does_not_count_whenever_a_decision_is
                 rig.jobs()
             earned.append(rig.rewards()[made.decision_id][:2])
     assert earned == [(0.0, True), (0.0, True)]
+
+
+def test_after_the_clock_was_set_forward_closing_waits_for_who_wrote_before() -> None:
+    seconds = [100.0]
+    steps = Steps(lambda: seconds[0])
+    assert steps.passed(now_us=5_000_000, oldest_us=0), "nobody writes"
+    seconds[0] += 1
+    assert steps.passed(now_us=6_000_000, oldest_us=900_000), "it began after the start, with a clock that went on"
+    seconds[0] += 1
+    assert not steps.passed(now_us=3_607_000_000, oldest_us=10_000), "it began before the step"
+    seconds[0] += 1
+    assert not steps.passed(now_us=3_608_000_000, oldest_us=1_010_000), "and writes on"
+    seconds[0] += 1
+    assert steps.passed(now_us=3_609_000_000, oldest_us=300_000)
