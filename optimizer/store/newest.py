@@ -19,10 +19,10 @@ from optimizer.store.tenants import tenants_with_campaigns
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from sqlalchemy import Connection
+    from sqlalchemy import BindParameter, Connection
 
-_TENANT: Final = bindparam("tenant")
-_CAMPAIGN: Final = bindparam("campaign_id")
+_TENANT: Final[BindParameter[str]] = bindparam("tenant")
+_CAMPAIGN: Final[BindParameter[str]] = bindparam("campaign_id")
 _IDS: Final = [
     select(func.max(ids)).where(ids.table.c.tenant == _TENANT) for ids in (decisions.c.decision_id, events.c.record_id)
 ]
