@@ -67,16 +67,20 @@ reward:
 
 @dataclass(frozen=True)
 class Place:
-    """A folder with a service's settings, campaigns and outbox, and its database, of the kind that the test runs on."""
+    """A folder with a service's settings, campaigns and outbox, and its database.
+
+    `prelude` is Python that each process runs before anything else.
+    """
 
     folder: Path
     database: str
+    prelude: str = ""
 
     @classmethod
-    def make(cls, folder: Path, **campaigns: str) -> Place:
-        """Write the settings, and a file for each campaign."""
+    def make(cls, folder: Path, *, database: str | None = None, prelude: str = "", **campaigns: str) -> Place:
+        """Write the settings, and a file for each campaign; without a database, a new one of the test's kind."""
         (folder / "campaigns").mkdir()
-        database = databases.empty_url(folder)
+        database = database or databases.empty_url(folder)
         for name, text in campaigns.items():
             (folder / "campaigns" / f"{name}.yaml").write_text(text, encoding="utf-8")
         settings = f"""\
@@ -90,7 +94,7 @@ port: 0
 publish_every: 1s
 """
         (folder / "service.yaml").write_text(settings, encoding="utf-8")
-        return cls(folder, database)
+        return cls(folder, database, prelude)
 
     def optimizer(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run a command on this service's database, and wait for it."""
@@ -100,7 +104,8 @@ publish_every: 1s
 
     def command(self, *arguments: str) -> list[str]:
         """What to type for a command on this service's database."""
-        return [sys.executable, "-c", _COMMAND, *arguments, "--config", str(self.folder / "service.yaml")]
+        code = self.prelude + _COMMAND
+        return [sys.executable, "-c", code, *arguments, "--config", str(self.folder / "service.yaml")]
 
     def started(self, *arguments: str, log: IO[bytes]) -> subprocess.Popen[bytes]:
         """The same, without waiting; what it says on stderr goes to `log`."""
