@@ -27,7 +27,6 @@ def test_a_question_is_answered_alike_past_fastapi_and_through_it(client: TestCl
         (ASKED[:-1] + b',"colour":"red"}', "application/json", "colour"),
         (b'{"campaign_id":', "application/json", ""),
         (b"", "application/json", ""),
-        (ASKED, "text/plain", ""),
     ],
 )
 def test_a_question_that_is_not_plainly_right_is_explained(
@@ -36,6 +35,11 @@ def test_a_question_that_is_not_plainly_right_is_explained(
     status, problem = post(client, body, content_type)
     assert status == 422
     assert [error["path"] for error in problem["errors"]] == [path]
+
+
+def test_a_question_that_does_not_say_that_it_is_json_is_refused(client: TestClient) -> None:
+    status, problem = post(client, ASKED, "text/plain")
+    assert (status, problem["code"]) == (415, "unsupported_media_type")
 
 
 def test_what_the_engine_refuses_is_told_with_its_status(client: TestClient) -> None:
