@@ -10,7 +10,7 @@ import typer
 from api import service
 from api.service import Role
 from api.visit import Limits
-from optimizer.operations import CONFIG, Config, opened, read_campaigns
+from optimizer.opening import CONFIG, Config, opened, read_campaigns
 
 if TYPE_CHECKING:
     from optimizer.engine import Engine

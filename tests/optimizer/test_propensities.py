@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import orjson
@@ -24,11 +24,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 N = 5_000
-CHANNELS = [{"id": channel, "cost": 0.0} for channel in ("email", "push", "sms", "app")]
+NAMES = ("email", "push", "sms", "app")
+CHANNELS = [{"id": name, "cost": 0.0} for name in NAMES]
 CATALOG = Catalog(
     campaign(
         catalog={
-            "messages": [message(f"m{i:02}", *(channel["id"] for channel in CHANNELS)) for i in range(30)],
+            "messages": [message(f"m{i:02}", *NAMES) for i in range(30)],
             "channels": CHANNELS,
         }
     )
@@ -68,7 +69,7 @@ def log(
     ]
 
 
-def changed(rows: list[DrawRow], place: int, **values: object) -> list[DrawRow]:
+def changed(rows: list[DrawRow], place: int, **values: Any) -> list[DrawRow]:  # noqa: ANN401 - any column
     return [*rows[:place], rows[place]._replace(**values), *rows[place + 1 :]]
 
 

@@ -16,7 +16,7 @@ from optimizer.clock import SystemClock
 from optimizer.config import load_settings
 from optimizer.doctor.examination import examine
 from optimizer.doctor.findings import Level
-from optimizer.operations import CONFIG, Config
+from optimizer.opening import CONFIG, Config
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

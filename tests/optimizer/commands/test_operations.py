@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from optimizer.commands import build_app
-from optimizer.operations import operator
+from optimizer.opening import operator
 from tests.optimizer.example import ATTRIBUTES, messages_only
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from rich.console import Console
 from typer.testing import CliRunner, Result
 
 from optimizer.commands import build_app
+from optimizer.commands.doctor import table
 from optimizer.doctor import Finding, Level
-from optimizer.doctor.command import table
 from tests.optimizer.example import ATTRIBUTES, messages_only
 
 if TYPE_CHECKING:

@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import sys
-from datetime import timedelta
 from typing import Annotated
 
 import typer
-from pydantic import TypeAdapter, ValidationError
 from rich.console import Console
 from rich.table import Column, Table
 
-from optimizer.errors import InvalidInput
 from optimizer.keys import Keys, Scope
-from optimizer.operations import CONFIG, Config, Tenant, opened, operator
+from optimizer.opening import CONFIG, Config, Tenant, opened, operator, span
 from optimizer.runtime import DEFAULT_TENANT
-from optimizer.scalars import Span
 
 _WIDE = 200
-_SPAN = TypeAdapter[timedelta](Span)
 
 keys = typer.Typer(help="The keys of those who may call the service.", no_args_is_help=True)
 
@@ -40,7 +35,7 @@ def create(  # noqa: PLR0913, PLR0917 - what a key is
     tenant: Tenant = DEFAULT_TENANT,
 ) -> None:
     """Make a key and print it: it is shown this once."""
-    lifetime = None if expires is None else _span("--expires", expires)
+    lifetime = None if expires is None else span("--expires", expires)
     with opened(config, tenant) as (_, engine):
         made = Keys(engine.runtime).create(
             scope, label=label, campaigns=campaign or None, lifetime=lifetime, by=operator()
@@ -74,16 +69,7 @@ def revoke(
     tenant: Tenant = DEFAULT_TENANT,
 ) -> None:
     """End a key within a second, or after some time, in which a new one takes its place."""
-    left = None if after is None else _span("--after", after)
+    left = None if after is None else span("--after", after)
     with opened(config, tenant) as (_, engine):
         report = Keys(engine.runtime).revoke(key_id, left, by=operator())
     typer.echo(f"{key_id}: {report.state}, ends {report.ends_at:%Y-%m-%d %H:%M:%S} UTC")
-
-
-def _span(option: str, text: str) -> timedelta:
-    try:
-        return _SPAN.validate_python(text)
-    except ValidationError as error:
-        raise InvalidInput(
-            f"{option}: {error.errors(include_url=False)[0]['msg'].removeprefix('Value error, ')}"
-        ) from error

@@ -8,17 +8,18 @@ from typing import TYPE_CHECKING
 import pyarrow.parquet as pq
 import pytest
 
-from optimizer import archive, history
+from optimizer import history
 from optimizer.errors import Conflict, Unavailable
 from optimizer.recording import Status
-from optimizer.retention import Retention
 from optimizer.store import partitions, retention
 from optimizer.store.partitions import Month
 from optimizer.store.tables import metadata
 from optimizer.tenants import Tenants
+from optimizer.upkeep import archive
+from optimizer.upkeep.retention import Retention
 from tests import databases
 from tests.optimizer.engine_example import Rig, campaign, only
-from tests.optimizer.test_rebuild import Killed, projections, rebuild, wreck
+from tests.optimizer.upkeep.test_rebuild import Killed, projections, rebuild, wreck
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from optimizer.campaign import CampaignFile
-    from optimizer.retention import Finding
+    from optimizer.upkeep.retention import Finding
 
 pytestmark = pytest.mark.databases
 

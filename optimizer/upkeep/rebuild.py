@@ -3,8 +3,8 @@
 The API may go on meanwhile, for each page of subjects is one transaction that holds them; workers may not. Killed at
 any moment, it can be begun again.
 
-What has left the log (`optimizer.retention`) cannot be made again: the part of a ledger that comes from it stays, and
-models are learned on from the snapshots that were kept for that.
+What has left the log (`optimizer.upkeep.retention`) cannot be made again: the part of a ledger that comes from it
+stays, and models are learned on from the snapshots that were kept for that.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from optimizer.leases import void_fences
-from optimizer.projections import NOTHING, Projections
-from optimizer.retention import forget_touches
 from optimizer.store import rebuilding
 from optimizer.store.retention import cut_of
+from optimizer.upkeep.projections import NOTHING, Projections
+from optimizer.upkeep.retention import forget_touches
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from optimizer.engine import Engine
-    from optimizer.projections import Page
     from optimizer.trainer import Relearned
+    from optimizer.upkeep.projections import Page
 
 SUBJECTS: Final = 500
 """How many subjects are made again in one transaction."""

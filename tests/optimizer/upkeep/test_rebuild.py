@@ -11,12 +11,12 @@ from hypothesis.stateful import rule
 
 from optimizer.engine import Engine
 from optimizer.errors import Conflict
-from optimizer.rebuild import Rebuild
+from optimizer.upkeep.rebuild import Rebuild
 from tests.optimizer.engine_example import ATTRIBUTES, Rig, campaign, only
 from tests.optimizer.test_engine import Service
 
 if TYPE_CHECKING:
-    from optimizer.rebuild import Rebuilt
+    from optimizer.upkeep.rebuild import Rebuilt
 
 PROJECTIONS = (
     "touches",

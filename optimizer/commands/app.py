@@ -10,10 +10,9 @@ import orjson
 import typer
 from typer.core import TyperGroup
 
-from optimizer import key_commands, maintenance, operations
 from optimizer.campaign import CampaignFile
+from optimizer.commands import doctor, keys, operations, upkeep
 from optimizer.config import check_files
-from optimizer.doctor import command as doctor
 from optimizer.errors import OptimizerError
 
 if TYPE_CHECKING:
@@ -47,8 +46,8 @@ def build_app(packages: Iterable[EntryPoint]) -> typer.Typer:
     app.command()(validate)
     app.command()(schema)
     operations.register(app)
-    maintenance.register(app)
-    key_commands.register(app)
+    upkeep.register(app)
+    keys.register(app)
     doctor.register(app)
     for package in packages:
         package.load()(app)
@@ -82,7 +81,3 @@ def schema() -> None:
     """Print the JSON Schema of campaign files, from which editors complete and explain fields."""
     document = {"$schema": "https://json-schema.org/draft/2020-12/schema", **CampaignFile.model_json_schema()}
     typer.echo(orjson.dumps(document, option=orjson.OPT_INDENT_2).decode())
-
-
-if __name__ == "__main__":
-    main()

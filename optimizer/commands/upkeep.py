@@ -8,21 +8,19 @@ from pathlib import Path  # noqa: TC003 -- typer reads the annotations
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from pydantic import TypeAdapter, ValidationError
 from rich.console import Console
 
 from optimizer.errors import InvalidInput
-from optimizer.operations import CONFIG, Config, opened, operator
-from optimizer.rebuild import Rebuild
-from optimizer.retention import Retention
-from optimizer.scalars import Duration
+from optimizer.opening import CONFIG, Config, opened, operator, span
 from optimizer.tenants import Tenants
+from optimizer.upkeep.rebuild import Rebuild
+from optimizer.upkeep.retention import Retention
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from optimizer.rebuild import Rebuilt
     from optimizer.trainer import Relearned
+    from optimizer.upkeep.rebuild import Rebuilt
 
 
 def register(app: typer.Typer) -> None:
@@ -92,14 +90,11 @@ def retention(
 
     A month goes only when everything of it is closed and learned. A service may run meanwhile.
     """
-    try:
-        span = TypeAdapter(Duration).validate_python(keep)
-    except ValidationError as error:
-        raise InvalidInput(f"--keep: {error.errors(include_url=False)[0]['msg']}") from error
-    if span < timedelta(days=1):
+    kept = span("--keep", keep)
+    if kept < timedelta(days=1):
         raise InvalidInput(f"--keep: expected 1d at least, got {keep}")
     with opened(config) as (_, engine), _telling() as tell:
-        retaining = Retention(Tenants(engine), span, tell=tell)
+        retaining = Retention(Tenants(engine), kept, tell=tell)
         findings = retaining.look() if dry_run else retaining.run(export, by=operator())
     for found in findings:
         counts = f"{found.decisions:,} decisions and {found.events:,} events"

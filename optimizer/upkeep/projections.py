@@ -61,7 +61,7 @@ class Projections:
     """Makes projections of one tenant again.
 
     Args:
-        cut: decisions whose id lies below it have left the log, see `optimizer.retention`.
+        cut: decisions whose id lies below it have left the log, see `optimizer.upkeep.retention`.
         restored: what happened after the logs is not in them. A touch that was planned and is due by now may have been
             sent: it becomes `unknown`.
     """
