@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, StringConstraints
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 from optimizer.limits import ID_PATTERN, MAX_ID, flaw
 
@@ -25,8 +25,8 @@ def _within_limits(value: object) -> object:
 
 
 _LIMITED = BeforeValidator(_within_limits)
-Facts = Annotated[dict[str, JsonValue], _LIMITED]
-"""What callers tell in names of their own: neither too much nor too deep."""
+Facts = Annotated[dict[str, Any], _LIMITED]
+"""What callers tell in names of their own: neither too much nor too deep. That it is JSON, its reader has seen to."""
 Texts = Annotated[dict[str, str], _LIMITED]
 Flags = Annotated[dict[str, Annotated[bool, Field(strict=True)]], _LIMITED]
 
