@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/installed
 
-.PHONY: run test security bench soak lint format constraints
+.PHONY: run test security chaos bench soak lint format constraints
 
 run: $(STAMP)
 	@rm -rf var/demo
@@ -18,6 +18,11 @@ security: $(STAMP)
 	$(BIN)/bandit --quiet --recursive --configfile pyproject.toml optimizer api simulator
 	$(BIN)/python -m tests.security.advisories
 	$(BIN)/python -m tests.security.schema
+
+# Takes ten minutes; its short form is a part of the tests. SECONDS_EACH=... is how long each fault lasts.
+chaos: $(STAMP)
+	@for fault in kills outage cuts full_disk clock_back; do \
+		$(BIN)/python -m tests.chaos.$$fault $(if $(SECONDS_EACH),--seconds $(SECONDS_EACH)) || exit 1; done
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks

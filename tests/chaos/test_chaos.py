@@ -1,0 +1,65 @@
+"""Every fault in its short form, one after the other under one load. The long forms: `make chaos`."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.chaos.clock_back import set_back
+from tests.chaos.cuts import cut
+from tests.chaos.disk import disk
+from tests.chaos.full_disk import fill
+from tests.chaos.kills import kill
+from tests.chaos.outage import stop
+from tests.chaos.postgres import postgres
+from tests.chaos.scripts import show
+from tests.chaos.service import cluster
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> bool:
+    """Whether a small disk can be mounted here."""
+    try:
+        with disk(tmp_path_factory.mktemp("disk") / "tried", 1):
+            return True
+    except PermissionError:
+        return False
+
+
+def test_nothing_acknowledged_is_lost_on_sqlite(tmp_path: Path, *, small: bool) -> None:
+    faults = {"killed": partial(kill, seconds=2), "clock set back": partial(set_back, seconds=2)}
+    if small:
+        faults["disk full"] = partial(fill, seconds=2)
+    with cluster(tmp_path, None, small=small) as service:
+        counted = service.live_through(faults)
+    show(counted)
+    assert not small or counted["disk full"]["answered 503"]
+
+
+def test_nothing_acknowledged_is_lost_on_postgresql(tmp_path: Path, *, small: bool) -> None:
+    faults = {
+        "killed": partial(kill, seconds=3),
+        "connections cut": partial(cut, seconds=2),
+        "clock set back": partial(set_back, seconds=2),
+        "server stopped": partial(stop, seconds=4),
+    }
+    if small:
+        faults["disk full"] = partial(fill, seconds=2)
+    # The server's user has to come to the disk.
+    for folder in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
+        folder.chmod(0o755)
+    with postgres(durable=False) as server, cluster(tmp_path, server, small=small) as service:
+        counted = service.live_through(faults)
+    show(counted)
+    assert counted["server stopped"]["answered 503"]
+    assert not small or counted["disk full"]["answered 503"]
+
+
+def test_full_disks_are_tried_where_one_can_be_mounted(*, small: bool) -> None:
+    if not small:
+        pytest.skip("this user may not mount a small disk: a full disk was not tried")
