@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import socket
+from datetime import timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
@@ -15,6 +16,7 @@ from api.app import create_app
 from api.binding import check_binding
 from api.heads import Heads
 from api.timer import Timer
+from optimizer.engine import Job
 from optimizer.errors import Unavailable
 from optimizer.store.notices import Listener
 from optimizer.tenants import Tenants
@@ -92,7 +94,9 @@ def serve(  # noqa: PLR0913 - where, what, and within which limits
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, server.handle_exit)
     jobs = [tenants.refreshing()] if role is Role.API else [*tenants.jobs(), once.forgetting(engine.runtime)]
-    timer = Timer(jobs)
+    # Where the clock is set back it stands still at the last time that was read: of a process that nobody asks for a
+    # while that must not be long ago, for others have closed what matured since.
+    timer = Timer([*jobs, Job("read_clock", timedelta(seconds=1), engine.runtime.now_us)])
     timer.start()
     notices = Listener(engine.runtime.store.url, tenants.refresh)
     taken_host, taken_port = listener.getsockname()[:2]
