@@ -27,6 +27,8 @@ TIMEOUT_S: Final = 10.0
 
 _PAUSE_S: Final = 0.01
 _AGAIN_S: Final = 0.2
+_PATIENCE_S: Final = 20.0
+"""How long after the end of the load the last attempts go on."""
 _KNOWN: Final = 300
 _NDJSON: Final = {"Content-Type": "application/x-ndjson"}
 
@@ -37,6 +39,10 @@ class Answer(NamedTuple):
     at_s: float
     took_s: float
     kind: str
+
+
+class _GivenUp(Exception):
+    """The load has ended long ago, and this attempt is still not acknowledged."""
 
 
 class _Again(Exception):
@@ -62,6 +68,7 @@ class Load:
     def __init__(self, url: str, clients: int = CLIENTS) -> None:
         self._url = url
         self._stop = threading.Event()
+        self._ends_s = 0.0
         self._lock = threading.Lock()
         self.acknowledged = Acknowledged()
         self.answers: list[Answer] = []
@@ -76,16 +83,20 @@ class Load:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._ends_s = time.monotonic() + _PATIENCE_S
         self._stop.set()
         for thread in self._threads:
-            thread.join(timeout=60)
-            if thread.is_alive():
-                self.fault("a client never came to its end")
+            thread.join()
 
     @property
     def stopped(self) -> bool:
         """Whether no client is to begin anything new."""
         return self._stop.is_set()
+
+    @property
+    def given_up(self) -> bool:
+        """Whether what is not acknowledged by now will never be."""
+        return self.stopped and time.monotonic() > self._ends_s
 
     def fault(self, what: str) -> None:
         """Note what should never happen."""
@@ -117,7 +128,10 @@ class _Client:
         with self._load.connect() as self._client:
             while not self._load.stopped:
                 act = self._chance.choices([self._one, self._many, self._early, self._customers], [12, 3, 2, 1])[0]
-                act()
+                try:
+                    act()
+                except _GivenUp:
+                    self._load.fault("a client never came to its end")
                 time.sleep(_PAUSE_S)
 
     def _question(self) -> dict[str, str]:
@@ -205,6 +219,8 @@ class _Client:
             try:
                 return act()
             except _Again:
+                if self._load.given_up:
+                    raise _GivenUp from None
                 time.sleep(_AGAIN_S)
 
     def _attempt(self, path: str, **request: Any) -> httpx2.Response:  # noqa: ANN401 -- as httpx takes it

@@ -32,7 +32,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> bool:
 
 
 def test_nothing_acknowledged_is_lost_on_sqlite(tmp_path: Path, *, small: bool) -> None:
-    faults = {"killed": partial(kill, seconds=2), "clock set back": partial(set_back, seconds=2)}
+    faults = {"killed": partial(kill, seconds=1), "clock set back": partial(set_back, seconds=2)}
     if small:
         faults["disk full"] = partial(fill, seconds=2)
     with cluster(tmp_path, None, small=small) as service:
@@ -43,10 +43,10 @@ def test_nothing_acknowledged_is_lost_on_sqlite(tmp_path: Path, *, small: bool) 
 
 def test_nothing_acknowledged_is_lost_on_postgresql(tmp_path: Path, *, small: bool) -> None:
     faults = {
-        "killed": partial(kill, seconds=3),
+        "killed": partial(kill, seconds=2),
         "connections cut": partial(cut, seconds=2),
         "clock set back": partial(set_back, seconds=2),
-        "server stopped": partial(stop, seconds=4),
+        "server stopped": partial(stop, seconds=3),
     }
     if small:
         faults["disk full"] = partial(fill, seconds=2)
