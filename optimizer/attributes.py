@@ -102,10 +102,13 @@ class Attributes:
         """
         clean: dict[str, Any] = {}
         problems: list[FieldProblem] = []
+        number = AttributeType.NUMBER
         for name, value in row.items():
             declared = self.types.get(name)
             if declared is None:
                 problems.append(FieldProblem(name, f"not a declared attribute{did_you_mean(name, self.types)}"))
+            elif type(value) is float and declared is number and math.isfinite(value):
+                clean[name] = value  # as nearly all are, of every request
             elif value is not None:
                 accepted = _ACCEPT[declared](value)
                 if accepted is None:

@@ -21,7 +21,7 @@ from optimizer.reasons import ALLOWED, Reason
 from optimizer.scalars import ZONES
 from optimizer.store import customers, decisions, events, ledgers, touches
 from optimizer.store.rows import CustomerRow, DecisionRow, EventRow
-from optimizer.store.transactions import after_commit
+from optimizer.store.transactions import after_commit, only_to_write
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
@@ -299,6 +299,7 @@ class Decisions:
         rows = list(prepared.rows)
         if not rows:
             return []
+        only_to_write(connection)
         decisions.insert_decisions(connection, rows)
         counted = [(row.tenant, row.campaign_id, row.group_name, row.reason or metrics.SENT) for row in rows]
         after_commit(connection, partial(metrics.count, metrics.DECISIONS, counted))

@@ -34,7 +34,10 @@ class Store:
         transactions.write(self._engines.write, migrate)
         turn = threading.Lock()
         self._reading = turn if self._engines.shared else nullcontext()
-        self._writer = Writer(self._engines.write, turn)
+        if self._engines.serial:
+            self._writer = Writer(self._engines.write, turn, turns=1)
+        else:
+            self._writer = Writer(self._engines.write, nullcontext(), turns=2)
         self._inside = threading.local()
 
     def read(self, query: Callable[[Connection], T]) -> T:

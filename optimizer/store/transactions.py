@@ -24,6 +24,8 @@ ATTEMPTS: Final = 5
 """How often a transaction is tried that lost against others."""
 
 _AFTER: Final = "after_commit"
+_NEXT: Final = "who comes next"
+
 _LOST: Final = {"40001", "40P01"}
 """PostgreSQL: it could not be serialised; it was chosen to end a deadlock."""
 
@@ -33,9 +35,13 @@ def read(engine: Engine, query: Callable[[Connection], T]) -> T:
     return _translated(lambda: _again(lambda: _read(engine, query)))
 
 
-def write(engine: Engine, change: Callable[[Connection], T]) -> T:
-    """Run `change` and commit it; what it raises takes all of it back. Raises Unavailable."""
-    return _translated(lambda: _again(lambda: _write(engine, change)))
+def write(engine: Engine, change: Callable[[Connection], T], pass_on: Callable[[], object] = bool) -> T:
+    """Run `change` and commit it; what it raises takes all of it back. Raises Unavailable.
+
+    `pass_on` is called, perhaps more than once, when only the database has something left to do: before the commit, and
+    before that where the change says so by `only_to_write`.
+    """
+    return _translated(lambda: _again(lambda: _write(engine, change, pass_on)))
 
 
 def after_commit(connection: Connection, act: Callable[[], None]) -> None:
@@ -43,16 +49,24 @@ def after_commit(connection: Connection, act: Callable[[], None]) -> None:
     connection.info.setdefault(_AFTER, []).append(act)
 
 
+def only_to_write(connection: Connection) -> None:
+    """Say that what is left of this change is to be written: whoever comes next may begin."""
+    pass_on: Callable[[], object] = connection.info.get(_NEXT, bool)
+    pass_on()
+
+
 def _read(engine: Engine, query: Callable[[Connection], T]) -> T:
     with engine.connect() as connection:
         return query(connection)
 
 
-def _write(engine: Engine, change: Callable[[Connection], T]) -> T:
+def _write(engine: Engine, change: Callable[[Connection], T], pass_on: Callable[[], object]) -> T:
     with engine.connect() as connection:
         acts = connection.info[_AFTER] = []
+        connection.info[_NEXT] = pass_on
         with metrics.COMMIT_SECONDS.time(), connection.begin() as transaction:
             result = change(connection)
+            pass_on()
             try:
                 transaction.commit()
             except DBAPIError as error:

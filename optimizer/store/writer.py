@@ -1,8 +1,11 @@
-"""One thread that writes, and gathers what waits: many callers' items in one call, one transaction, one commit.
+"""The thread that writes, and gathers what waits: many callers' items in one call, one transaction, one commit.
 
 Making a commit durable costs a wait for the disk, whatever its size, and a statement costs a way to the database and
 back, whatever the number of its rows. So the items that wait for the same work are given to it together. Every future
 resolves after the commit, hence what it promises is on disk.
+
+Where the database takes several transactions at a time there are two threads, by turns: while one waits until what it
+did is written, the other begins with all that has come meanwhile.
 """
 
 import queue
@@ -10,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, TypeAlias, TypeVar
@@ -39,21 +43,25 @@ class _Job:
 
 
 class Writer:
-    """Does work on one connection, what was submitted first before what was submitted later for the same work.
+    """Does work, what was submitted first before what was submitted later for the same work.
 
-    `turn` is held while a transaction is open; a database in memory, whose readers share the connection, uses it to
-    keep them out.
+    `turns` is how many threads there are. `turn` is held while a transaction is open; a database in memory, whose
+    readers share the connection, uses it to keep them out.
     """
 
-    def __init__(self, engine: Engine, turn: threading.Lock) -> None:
+    def __init__(self, engine: Engine, turn: AbstractContextManager[Any], turns: int) -> None:
         self._engine = engine
         self._turn = turn
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._first_s: float | None = None
         self._closed = False
         self._closing = threading.Lock()
-        self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
-        self._thread.start()
+        self._working = threading.Lock()
+        self._threads = [
+            threading.Thread(target=self._run, name=f"store-writer-{n}", daemon=True) for n in range(turns)
+        ]
+        for thread in self._threads:
+            thread.start()
 
     @property
     def waiting(self) -> int:
@@ -80,7 +88,7 @@ class Writer:
 
     def is_current_thread(self) -> bool:
         """Whether the caller runs inside a change; waiting for the writer there would wait for ever."""
-        return threading.current_thread() is self._thread
+        return threading.current_thread() in self._threads
 
     def refuse_if_closed(self) -> None:
         """Raises Unavailable after `close`."""
@@ -93,17 +101,24 @@ class Writer:
             if not self._closed:
                 self._closed = True
                 self._jobs.put(None)
-        self._thread.join()
+        for thread in self._threads:
+            thread.join()
 
     def _run(self) -> None:
         more = True
         while more:
+            turn = _Turn(self._working)
             more, jobs = self._next()
             together: dict[Work[Any, Any], list[_Job]] = {}
             for job in jobs:
                 together.setdefault(job.work, []).append(job)
-            for group in together.values():
+            *before, last = together.values() if together else ([],)
+            for group in before:
                 self._do(group)
+            if last:
+                self._do(last, turn.end)
+            turn.end()
+        self._jobs.put(None)  # for the other thread
 
     def _next(self) -> tuple[bool, list[_Job]]:
         """Whether to go on after this, and everything that waits, up to `MAX_JOBS`; waits for the first."""
@@ -122,12 +137,12 @@ class Writer:
                 return True, jobs
         return False, jobs
 
-    def _do(self, jobs: Sequence[_Job]) -> None:
+    def _do(self, jobs: Sequence[_Job], pass_on: Callable[[], object] = bool) -> None:
         items = [item for job in jobs for item in job.items]
         metrics.COMMIT_CHANGES.observe(len(jobs))
         try:
             with self._turn:
-                results = iter(transactions.write(self._engine, lambda c: jobs[0].work(c, items)))
+                results = iter(transactions.write(self._engine, lambda c: jobs[0].work(c, items), pass_on))
         except BaseException as error:  # noqa: BLE001 - it belongs to whoever waits, the thread goes on
             if len(jobs) == 1 or isinstance(error, Unavailable):
                 for job in jobs:
@@ -138,3 +153,17 @@ class Writer:
             return
         for job in jobs:
             job.future.set_result(list(islice(results, len(job.items))))
+
+
+class _Turn:
+    """The turn of one thread; the next one's begins while this one waits until what it did is written."""
+
+    def __init__(self, lock: threading.Lock) -> None:
+        self._lock = lock
+        self._mine = lock.acquire()
+
+    def end(self) -> None:
+        """Let the next thread begin. A second call does nothing."""
+        if self._mine:
+            self._mine = False
+            self._lock.release()

@@ -99,7 +99,7 @@ def test_a_takeover_in_the_middle_changes_no_weight(tmp_path: Path) -> None:
             each.join()
         learned = store.read(_newest)
         [lease] = [row for row in store.read(partial(all_leases, tenant="default")) if row.name == "campaign/camp"]
-    assert lease.token > 3, "it changed hands"
+    assert lease.token >= 3, "it changed hands"
     assert learned is not None
     assert (learned.body, learned.resume, learned.learned) == (expected.body, expected.resume, expected.learned)
     with Rig(url=urls[1]) as rig:

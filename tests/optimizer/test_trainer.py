@@ -184,7 +184,7 @@ def test_a_decision_that_closes_late_is_not_passed_over() -> None:
         )
         rig.execute("delete from open_decisions where decision_id = ?", late.decision_id)
         rig.execute(
-            "insert into rewards select tenant, campaign_id, mature_us, decision_id, 0.0, 1, '{}', 0 from decisions "
+            "insert into rewards select tenant, campaign_id, mature_us, decision_id, 0.0, true, '{}', 0 from decisions "
             "where decision_id = ?",
             late.decision_id,
         )
