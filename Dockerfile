@@ -21,7 +21,8 @@ RUN groupadd --gid 10001 optimizer && useradd --uid 10001 --gid optimizer --no-c
     && install -d -o optimizer -g optimizer /srv/optimizer /srv/optimizer/var
 COPY --from=build /opt/optimizer /opt/optimizer
 COPY configs /srv/optimizer/configs
-ENV PATH=/opt/optimizer/bin:$PATH PYTHONUNBUFFERED=1 OPTIMIZER_HOST=0.0.0.0
+# Many threads otherwise keep many arenas of freed memory.
+ENV PATH=/opt/optimizer/bin:$PATH PYTHONUNBUFFERED=1 OPTIMIZER_HOST=0.0.0.0 MALLOC_ARENA_MAX=2
 WORKDIR /srv/optimizer
 USER optimizer
 EXPOSE 8080
