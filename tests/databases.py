@@ -6,7 +6,9 @@ database, migrated and empty. `TEST_DATABASE_URL` names a PostgreSQL to use, wit
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
 from contextlib import contextmanager
 from functools import lru_cache
 from itertools import count
@@ -77,6 +79,7 @@ def server() -> URL:
     if given:
         return make_url(given)
     folder = Path(mkdtemp(prefix="optimizer-pg-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)  # after the server has been stopped, which comes later
     folder.chmod(0o755)  # as root, the server runs as a user of its own
     run = folder / "run"
     run.mkdir(mode=0o700)
