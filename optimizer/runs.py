@@ -161,36 +161,55 @@ class Runs:
     def _finish(self, row: RunRow) -> int:
         """Go through the rest of the audience; ends early where the campaign is paused or the service stops.
 
+        Returns how many decisions were made here.
+        """
+        tenant, made, before = self._runtime.tenant, 0, None
+        while row != before and row.state == "running" and not self._runtime.stopping.is_set():
+            made += self._go_on(row)
+            before = row
+            now = self._runtime.store.read(partial(runs.run_by_id, tenant=tenant, run_id=row.run_id))
+            assert now is not None  # noqa: S101 - runs are never deleted
+            row = now
+        return made
+
+    def _go_on(self, row: RunRow) -> int:
+        """Decide page after page from where the run is, up to one that is not to be decided from here.
+
         While one page is written the next is decided, where the database takes two transactions at a time. Returns how
-        many decisions were made here.
+        many decisions were made.
         """
         made = 0
         cursor: str | None = row.cursor
-        last: Future[int] | None = None
+        last: Future[int | None] | None = None
         with ThreadPoolExecutor(2, thread_name_prefix="run") as pool:
             while cursor is not None and not self._runtime.stopping.is_set():
                 page = _Page(row.run_id, cursor, last)
                 this = pool.submit(self._runtime.store.write, partial(self._decide_page, page=page))
                 this.add_done_callback(page.ended)
                 cursor = page.decided.result()
-                made += last.result() if last else 0
+                if last is not None:
+                    if (decided := last.result()) is None:
+                        break
+                    made += decided
                 last = this
-        return made + (last.result() if last else 0)
+        return made + ((last.result() or 0) if last else 0)
 
-    def _decide_page(self, connection: Connection, page: _Page) -> int:
-        """Decide the next customers of a run; how many. The last page finishes the run; a paused campaign's waits."""
+    def _decide_page(self, connection: Connection, page: _Page) -> int | None:
+        """Decide the next customers of a run: how many, or None where the run is not to go on from here.
+
+        A paused campaign's run waits, and others may be going through it at the same time: whoever comes to a page
+        second leaves it. The last page finishes the run.
+        """
         tenant, now_us = self._runtime.tenant, self._runtime.now_us()
         run = runs.run_by_id(connection, tenant, page.run_id)
         assert run is not None  # noqa: S101 - runs are never deleted
         campaign = self._versions.row(connection, run.campaign_id)
         if run.state != "running" or campaign.state != "active":
-            return 0
+            return None
         version = self._versions.get(connection, campaign.campaign_id, campaign.config_hash)
         people = customers.audience_page(connection, tenant, page.after, PAGE)
-        if not people or not version.runs_at(from_us(now_us)):
-            page.wait()
-            runs.finish_run(connection, tenant, run.run_id, now_us)
-            return 0
+        if not version.runs_at(from_us(now_us)):
+            people = []
         ids = [row.subject_id for row in people]
         done = decisions.decided_subjects(connection, tenant, campaign.campaign_id, run.occasion, ids)
         subjects = [
@@ -199,12 +218,17 @@ class Runs:
             if row.subject_id not in done
         ]
         prepared = self._decisions.prepare(connection, version, subjects, paused=False)
-        page.pass_on(people[-1].customer_id)
-        # Others may be going through the run at the same time: whoever comes to a page second leaves it.
+        if people:
+            page.pass_on(people[-1].customer_id)
+        if not page.is_next():
+            return None
         run = runs.hold_run(connection, tenant, page.run_id)
         assert run is not None  # noqa: S101 - see above
         if run.cursor != page.after or self._versions.row(connection, run.campaign_id).state != "active":
-            return 0
+            return None
+        if not people:
+            runs.finish_run(connection, tenant, run.run_id, now_us)
+            return None
         # Those outside of the audience were not asked for; of them nothing is logged.
         inside = [row for row in prepared.rows if row.reason != Reason.NOT_IN_AUDIENCE]
         rows = self._decisions.write(connection, replace(prepared, rows=inside))
@@ -219,25 +243,23 @@ class _Page:
         decided: the last customer of the page, once all of it is decided; None where there is nothing to decide.
     """
 
-    def __init__(self, run_id: str, after: str, before: Future[int] | None) -> None:
+    def __init__(self, run_id: str, after: str, before: Future[int | None] | None) -> None:
         self.run_id = run_id
         self.after = after
         self.decided: Future[str | None] = Future()
         self._before = before
 
     def pass_on(self, last_customer_id: str) -> None:
-        """The next page may begin; this one waits until the one before is on disk."""
+        """The next page may begin."""
         # A transaction that lost against another is run again.
         if not self.decided.done():
             self.decided.set_result(last_customer_id)
-        self.wait()
 
-    def wait(self) -> None:
-        """Until the page before is on disk; raises what it raised."""
-        if self._before is not None:
-            self._before.result()
+    def is_next(self) -> bool:
+        """Whether the page before was decided, once that is on disk; raises what it raised."""
+        return self._before is None or self._before.result() is not None
 
-    def ended(self, _page: Future[int]) -> None:
+    def ended(self, _page: Future[int | None]) -> None:
         """There is no next page, unless it was told before."""
         if not self.decided.done():
             self.decided.set_result(None)

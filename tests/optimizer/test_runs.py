@@ -16,6 +16,7 @@ from optimizer.campaign import Schedule
 from optimizer.errors import Conflict, NotFound
 from optimizer.runs import latest_occurrence, next_occurrence
 from optimizer.store import campaigns
+from optimizer.store import runs as stored_runs
 from optimizer.store.customers import Customer
 from tests.optimizer.engine_example import Rig, campaign
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from sqlalchemy import Connection
+
+    from optimizer.store.rows import RunRow
 
 
 pytestmark = pytest.mark.databases
@@ -175,7 +178,7 @@ def test_a_run_that_was_killed_between_two_pages_goes_on_where_it_was(monkeypatc
         pages = iter([True, True, False])
         whole = runs.Runs._decide_page  # noqa: SLF001 - the process ends here
 
-        def killed(self: runs.Runs, connection: Connection, page: runs._Page) -> int:
+        def killed(self: runs.Runs, connection: Connection, page: runs._Page) -> int | None:
             if not next(pages):
                 raise KeyboardInterrupt
             return whole(self, connection, page)
@@ -235,7 +238,7 @@ def test_a_campaign_paused_in_the_middle_of_a_run_stops_after_the_page(monkeypat
         rig.customers(6)
         whole = runs.Runs._decide_page  # noqa: SLF001 - to pause after the first page
 
-        def pausing(self: runs.Runs, connection: Connection, page: runs._Page) -> int:
+        def pausing(self: runs.Runs, connection: Connection, page: runs._Page) -> int | None:
             done = whole(self, connection, page)
             campaigns.change_state(connection, "default", "camp", "paused", at_us=rig.now_us, change_id="now")
             return done
@@ -244,6 +247,25 @@ def test_a_campaign_paused_in_the_middle_of_a_run_stops_after_the_page(monkeypat
         with pytest.raises(Conflict, match="paused"):
             rig.engine.run("camp", "spring")
         assert len(rig.log()) == 2
+
+
+def test_a_page_that_was_not_written_is_gone_through_again_and_the_run_does_not_end_before(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As after a short pause, or where another process with other customers in its pages went on meanwhile."""
+    monkeypatch.setattr(runs, "PAGE", 2)
+    whole, moved = stored_runs.hold_run, iter([False, True])
+
+    def elsewhere(connection: Connection, tenant: str, run_id: str) -> RunRow | None:
+        run = whole(connection, tenant, run_id)
+        return run._replace(cursor="elsewhere") if run and next(moved, False) else run
+
+    monkeypatch.setattr(stored_runs, "hold_run", elsewhere)
+    with Rig(campaign()) as rig:
+        rig.customers(11)
+        finished = rig.engine.run("camp", "spring")
+        assert (finished.state, finished.decided) == ("finished", 11)
+        assert len({row.subject_id for row in rig.log()}) == len(rig.log()) == 11
 
 
 def test_the_scheduled_run_missed_in_a_pause_starts_when_the_campaign_is_resumed() -> None:
