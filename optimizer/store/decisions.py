@@ -14,7 +14,7 @@ from optimizer.store.tables import decisions, occasion_keys, open_decisions, req
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from sqlalchemy import Connection
+    from sqlalchemy import ColumnElement, Connection
 
 _ALL = select(*decisions.columns)
 _HEAD = select(*(decisions.columns[name] for name in DecisionHead._fields))
@@ -142,22 +142,21 @@ def decision_page(
     connection: Connection, tenant: str, campaign_id: str, *, after_id: str, limit: int
 ) -> list[DecisionRow]:
     """The next decisions of a campaign after that id ('' to begin with), whole, in the order of their making."""
-    query = (
-        _ALL.where(decisions.c.tenant == tenant, decisions.c.campaign_id == campaign_id)
-        .where(decisions.c.decision_id > after_id)
-        .order_by(decisions.c.decision_id)
-        .limit(limit)
-    )
-    return [DecisionRow._make(row) for row in connection.execute(query)]
+    return _page(connection, tenant, decisions.c.campaign_id == campaign_id, after_id, limit)
 
 
 def decisions_of_subject(
     connection: Connection, tenant: str, subject_id: str, *, after_id: str, limit: int
 ) -> list[DecisionRow]:
-    """The next decisions about a subject after that id ('' to begin with), whole, in the order of their making."""
+    """The same of the decisions about a subject."""
+    return _page(connection, tenant, decisions.c.subject_id == subject_id, after_id, limit)
+
+
+def _page(
+    connection: Connection, tenant: str, whose: ColumnElement[bool], after_id: str, limit: int
+) -> list[DecisionRow]:
     query = (
-        _ALL.where(decisions.c.tenant == tenant, decisions.c.subject_id == subject_id)
-        .where(decisions.c.decision_id > after_id)
+        _ALL.where(decisions.c.tenant == tenant, whose, decisions.c.decision_id > after_id)
         .order_by(decisions.c.decision_id)
         .limit(limit)
     )

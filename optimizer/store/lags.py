@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from sqlalchemy import func, select, tuple_
 
 from optimizer.store.tables import rewards, snapshots, touches
+from optimizer.store.touches import OPEN_STATES
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -19,9 +20,6 @@ if TYPE_CHECKING:
 
 MANY: Final = 100_000
 """Where counting ends: more than this is this."""
-
-OPEN_STATES: Final = ("planned", "leased", "sending")
-"""The states in which a touch still waits to be sent."""
 
 
 class SnapshotHead(NamedTuple):

@@ -15,6 +15,7 @@ from optimizer.store import partitions
 from optimizer.store.audit import latest_entries
 from optimizer.store.partitions import Month
 from optimizer.store.tables import decisions, events, rewards, snapshots, touch_transitions, touches, voids
+from optimizer.store.touches import OPEN_STATES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -23,9 +24,6 @@ if TYPE_CHECKING:
 
 LOG: Final = "log"
 """What the audit log calls the decision and event logs."""
-
-OPEN_STATES: Final = ("planned", "leased", "sending")
-"""States of touches that still have something before them."""
 
 ID: Final = {
     "decisions": "decision_id",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from sqlalchemy import bindparam, func, select, update
 
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
 
     from sqlalchemy import Connection
+
+OPEN_STATES: Final = ("planned", "leased", "sending")
+"""The states in which a touch still waits to be sent."""
 
 _ALL = select(*touches.columns)
 _BY_ID = _ALL.where(touches.c.tenant == bindparam("tenant"), one_of(touches.c.decision_id))
