@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-import orjson
 from starlette.routing import Route
 
 from api import bodies
@@ -63,6 +62,6 @@ def _question(request: Request, body: bytes) -> DecisionIn | None:
     if kind.partition(b";")[0].strip().lower() != _JSON:
         return None
     try:
-        return DecisionIn.model_validate(orjson.loads(body))
+        return DecisionIn.model_validate(bodies.read(body))
     except ValueError:
         return None

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from starlette import status
 from starlette.exceptions import HTTPException
 
-from api import ndjson, problems
+from api import bodies, ndjson, problems
 from api.access import MAX_JSON_BYTES, too_large
 from api.models import EventLine, EventObserved, ReceiptOut
 from api.openapi import one_or_rows, receipt_or_lines
@@ -80,7 +80,7 @@ def _json(body: SpooledTemporaryFile[bytes]) -> object:
         raise HTTPException(status.HTTP_413_CONTENT_TOO_LARGE, too_large(MAX_JSON_BYTES))
     body.seek(0)
     try:
-        return orjson.loads(body.read())
+        return bodies.read(body.read())
     except orjson.JSONDecodeError as error:
         place = ("body", error.pos)
         raise RequestValidationError(

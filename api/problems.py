@@ -95,6 +95,7 @@ def problem(status_code: int, detail: str, code: str | None = None, errors: Sequ
 def of_error(error: OptimizerError) -> Problem:
     """The problem that an error of the library is; what service or database are at fault for stays in the log."""
     if error.http_status == status.HTTP_500_INTERNAL_SERVER_ERROR:
+        _log.error("request_failed", error=told(error))
         return internal()
     if error.http_status == status.HTTP_503_SERVICE_UNAVAILABLE and error.__cause__ is not None:
         return problem(error.http_status, UNAVAILABLE, error.code)
@@ -146,8 +147,6 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(OptimizerError)
     async def known(_request: Request, error: OptimizerError) -> Response:
-        if error.http_status == status.HTTP_500_INTERNAL_SERVER_ERROR:
-            _log.error("request_failed", error=told(error))
         return respond(of_error(error), retry(error))
 
     @app.exception_handler(RequestValidationError)

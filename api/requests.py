@@ -5,17 +5,16 @@ from __future__ import annotations
 from tempfile import SpooledTemporaryFile
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
-import orjson
 from fastapi import Depends, Request
 from fastapi.routing import APIRoute
 from starlette import status
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
+from api import bodies
 from optimizer.bound import BoundEngine
 from optimizer.engine import Engine
 from optimizer.keys import Caller
-from optimizer.limits import MAX_NAMES
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine
@@ -29,15 +28,11 @@ _IN_MEMORY_BYTES: Final = 4 << 20
 
 
 class JsonRequest(Request):
-    """A request whose JSON is read by orjson: no NaN, no lone surrogates, no integers beyond what can be stored."""
+    """A request whose JSON is read by `api.bodies.read`."""
 
     async def json(self) -> Any:  # noqa: ANN401 (the signature of Starlette)
-        """The body as JSON values. Raises `json.JSONDecodeError`, and HTTPException for far too many fields."""
-        value = orjson.loads(await self.body())
-        if isinstance(value, dict) and len(value) > MAX_NAMES:
-            detail = f"An object has at most {MAX_NAMES} fields."
-            raise HTTPException(status.HTTP_422_UNPROCESSABLE_CONTENT, detail)
-        return value
+        """The body as JSON values, see there."""
+        return bodies.read(await self.body())
 
 
 class JsonRoute(APIRoute):
