@@ -8,31 +8,16 @@ from typing import TYPE_CHECKING
 import orjson
 import pytest
 from rich.console import Console
-from typer.testing import CliRunner, Result
 
-from optimizer.commands import build_app
 from optimizer.commands.doctor import table
 from optimizer.doctor import Finding, Level
-from tests.optimizer.example import ATTRIBUTES, messages_only
+from tests.optimizer.commands.typing_in import run
+from tests.optimizer.example import messages_only
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 pytestmark = pytest.mark.usefixtures("logging_as_before")
-
-
-@pytest.fixture
-def settings(tmp_path: Path) -> Path:
-    path = tmp_path / "service.yaml"
-    path.write_text(
-        f"version: 1\ndatabase: sqlite:///{tmp_path}/it.db\nattributes_file: {ATTRIBUTES}\n"
-        f"outbox: {tmp_path}/outbox\nsecret_file: {tmp_path}/secret\n"
-    )
-    return path
-
-
-def run(settings: Path, *arguments: str) -> Result:
-    return CliRunner().invoke(build_app([]), [*arguments, "--config", str(settings)])
 
 
 def test_before_the_first_start_nothing_is_failing_and_nothing_is_made(settings: Path) -> None:

@@ -3,29 +3,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from typer.testing import CliRunner, Result
 
-from optimizer.commands import build_app
-from tests.optimizer.example import ATTRIBUTES, WINBACK
+from tests.optimizer.commands.typing_in import run
+from tests.optimizer.example import WINBACK
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 pytestmark = pytest.mark.usefixtures("logging_as_before")
-
-
-@pytest.fixture
-def settings(tmp_path: Path) -> Path:
-    path = tmp_path / "service.yaml"
-    path.write_text(
-        f"version: 1\ndatabase: sqlite:///{tmp_path}/it.db\nattributes_file: {ATTRIBUTES}\noutbox: {tmp_path}/outbox\n"
-        f"secret_file: {tmp_path}/secret\n"
-    )
-    return path
-
-
-def run(settings: Path, *arguments: str) -> Result:
-    return CliRunner().invoke(build_app([]), [*arguments, "--config", str(settings)])
 
 
 def test_a_key_is_printed_alone_so_that_a_script_can_take_it(settings: Path) -> None:

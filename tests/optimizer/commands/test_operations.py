@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING
 
 import orjson
 import pytest
-from typer.testing import CliRunner, Result
 
-from optimizer.commands import build_app
 from optimizer.opening import operator
+from tests.optimizer.commands.typing_in import run
 from tests.optimizer.example import ATTRIBUTES, messages_only
 
 if TYPE_CHECKING:
@@ -21,24 +20,10 @@ pytestmark = pytest.mark.usefixtures("logging_as_before")
 
 
 @pytest.fixture
-def settings(tmp_path: Path) -> Path:
-    path = tmp_path / "service.yaml"
-    path.write_text(
-        f"version: 1\ndatabase: sqlite:///{tmp_path}/it.db\nattributes_file: {ATTRIBUTES}\noutbox: {tmp_path}/outbox\n"
-        f"secret_file: {tmp_path}/secret\n"
-    )
-    return path
-
-
-@pytest.fixture
 def campaign(tmp_path: Path) -> Path:
     path = tmp_path / "c.yaml"
     path.write_text(messages_only().replace(", ends_at: 2026-01-07T00:00:00Z", ""))
     return path
-
-
-def run(settings: Path, *arguments: str | Path) -> Result:
-    return CliRunner().invoke(build_app([]), [*map(str, arguments), "--config", str(settings)])
 
 
 def said(settings: Path, *arguments: str | Path) -> str:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from typer.testing import CliRunner, Result
 
-from optimizer.commands import build_app
-from tests.optimizer.example import ATTRIBUTES, messages_only
+from tests.optimizer.commands.typing_in import run
+from tests.optimizer.example import messages_only
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,23 +16,15 @@ pytestmark = pytest.mark.usefixtures("logging_as_before")
 
 
 @pytest.fixture
-def settings(tmp_path: Path) -> Path:
-    path = tmp_path / "service.yaml"
-    path.write_text(
-        f"version: 1\ndatabase: sqlite:///{tmp_path}/it.db\nattributes_file: {ATTRIBUTES}\noutbox: {tmp_path}/outbox\n"
-        f"secret_file: {tmp_path}/secret\n"
-    )
+def settings(settings: Path, tmp_path: Path) -> Path:
+    """With a campaign that has decided for its only customer."""
     campaign = tmp_path / "c.yaml"
     campaign.write_text(messages_only().replace(", ends_at: 2026-01-07T00:00:00Z", ""))
     customers = tmp_path / "customers.ndjson"
     customers.write_text('{"customer_id": "a", "attributes": {"plan": "gold"}}\n')
     for arguments in (("campaign", "load", campaign), ("customers", "load", customers), ("run", "c")):
-        assert run(path, *arguments).exit_code == 0
-    return path
-
-
-def run(settings: Path, *arguments: str | Path) -> Result:
-    return CliRunner().invoke(build_app([]), [*map(str, arguments), "--config", str(settings)])
+        assert run(settings, *arguments).exit_code == 0
+    return settings
 
 
 def test_a_rebuild_tells_what_it_found_of_each_tenant_and_campaign(settings: Path) -> None:
