@@ -14,6 +14,7 @@ from benchmarks import shop
 from optimizer.attributes import Attribute, Attributes, AttributeType
 from optimizer.clock import VirtualClock
 from optimizer.decisions import Decision, DecisionRequest
+from optimizer.dispatch.routes import Routes
 from optimizer.dispatch.senders import FileSender
 from optimizer.engine import Engine
 from optimizer.recording import EventIn
@@ -89,7 +90,7 @@ def make(url: str, folder: Path, customers: int, touched: int) -> None:
     rng = np.random.default_rng(1)
     begin = datetime.now(UTC) - _LONG_AGO
     clock = VirtualClock(begin)
-    with closing(Engine(Store(url), ATTRIBUTES, FileSender(folder / "sent"), clock=clock)) as engine:
+    with closing(Engine(Store(url), ATTRIBUTES, Routes.to(FileSender(folder / "sent")), clock=clock)) as engine:
         engine.load_campaign(shop.campaign())
         for page in pages(customer_ids(customers)):
             engine.put_customers(list(_people(rng, page)))

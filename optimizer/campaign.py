@@ -8,28 +8,29 @@ what they were made from, with every default spelled out.
 from __future__ import annotations
 
 import hashlib
+import operator
 from datetime import timedelta
-from enum import StrEnum
 from functools import cached_property
 from typing import Annotated, Any, Final, Literal, TypeAlias
 
 import orjson
 from pydantic import (
-    AfterValidator,
-    BeforeValidator,
     Field,
     PlainValidator,
+    Strict,
     WithJsonSchema,
     model_validator,
 )
 
 from optimizer.attributes import AttributeType
+from optimizer.contact.policy import Budget, ContactPolicy, Delivery, MessageCap
 from optimizer.policy import Policy, SquareCB
 from optimizer.rules import Rule, Scalar, as_scalar
 from optimizer.scalars import (
     Cost,
     Count,
     Day,
+    Days,
     Duration,
     Flag,
     Id,
@@ -59,6 +60,11 @@ AttributeValue: TypeAlias = Annotated[
     PlainValidator(as_scalar),
     WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "number"}, {"type": "boolean"}]}),
 ]
+
+
+def _unused_unless_given(description: str) -> Any:  # noqa: ANN401 - as pydantic's own Field
+    """A field that does not enter into the hash of a campaign that does not use it: campaigns of before keep theirs."""
+    return Field(default=None, description=description, exclude_if=lambda value: value is None)
 
 
 class Schedule(Part):
@@ -128,6 +134,20 @@ class CampaignSettings(Part):
         default=None,
         description="The most touches, planned ones included, a customer gets from this campaign; none: any.",
     )
+    exclusion_group: Id | None = _unused_unless_given(
+        "A customer is in one campaign of this group at a time: from the first decision on until that campaign's end "
+        "and longest window."
+    )
+    priority: Annotated[int, Strict(), Field(ge=0, le=1_000_000)] | None = _unused_unless_given(
+        "Of several campaigns of the exclusion group that a customer could be in, the one with the highest wins; then "
+        "the one that starts earlier, then the one whose id comes first."
+    )
+
+    @model_validator(mode="after")
+    def _priority_acts(self) -> CampaignSettings:
+        if self.priority is not None and self.exclusion_group is None:
+            raise ValueError("priority acts only with exclusion_group")
+        return self
 
     @model_validator(mode="after")
     def _ends_after_start(self) -> CampaignSettings:
@@ -258,6 +278,9 @@ class Message(Part):
     creatives: dict[Id, Creative] = Field(
         default_factory=dict, description="Its rendering by channel id; on other channels it cannot be sent."
     )
+    caps: tuple[MessageCap, ...] = Field(
+        default=(), description="The most touches with this message in a window of time.", exclude_if=operator.not_
+    )
 
     @model_validator(mode="after")
     def _name_is_free(self) -> Message:
@@ -271,6 +294,9 @@ class Channel(Part):
 
     id: Id = Field(description="The channel's permanent name.")
     cost: Cost = Field(description="The cost of one touch, in the unit of the reward.")
+    consent: Id | None = _unused_unless_given(
+        "The consent, by the name under which customers give it, without which nobody is contacted on this channel."
+    )
     dispatch: Literal["service", "caller"] = Field(
         default="service",
         description="service: this service sends; caller: the platform sends or shows, and reports a `sent` or "
@@ -278,51 +304,11 @@ class Channel(Part):
     )
 
 
-class Weekday(StrEnum):
-    """A day of the week."""
-
-    MON = "mon"
-    TUE = "tue"
-    WED = "wed"
-    THU = "thu"
-    FRI = "fri"
-    SAT = "sat"
-    SUN = "sun"
-
-    @property
-    def number(self) -> int:
-        """0 for Monday to 6 for Sunday, as `date.weekday()`."""
-        return tuple(Weekday).index(self)
-
-
-def _all_days(value: object) -> object:
-    return tuple(Weekday) if value == "all" else value
-
-
-def _in_week_order(days: tuple[Weekday, ...]) -> tuple[Weekday, ...]:
-    if len(set(days)) != len(days):
-        raise ValueError("a day is listed twice")
-    return tuple(day for day in Weekday if day in days)
-
-
 class Slot(Part):
     """A window in the recipient's local time."""
 
     id: Id = Field(description="The slot's permanent name.")
-    days: Annotated[
-        tuple[Weekday, ...],
-        Field(min_length=1),
-        BeforeValidator(_all_days),
-        AfterValidator(_in_week_order),
-        WithJsonSchema(
-            {
-                "anyOf": [
-                    {"const": "all"},
-                    {"type": "array", "minItems": 1, "items": {"enum": [day.value for day in Weekday]}},
-                ]
-            }
-        ),
-    ] = Field(description="all, or a list of mon, tue, wed, thu, fri, sat, sun.")
+    days: Days = Field(description="all, or a list of mon, tue, wed, thu, fri, sat, sun.")
     start: TimeOfDay = Field(alias="from", description="Where the window begins, recipient's local time.")
     end: TimeOfDay = Field(alias="to", description="Where it ends, on the same day; a touch goes out before it.")
 
@@ -427,6 +413,40 @@ class CampaignFile(Part):
     catalog: Catalog = Field(description="What can be sent.")
     policy: Policy = Field(default=SquareCB(), description="How the treatment group's arms are chosen.")
     reward: Reward = Field(description="What is learned from.")
+    contact_policy: ContactPolicy | None = _unused_unless_given("Who may be contacted, when and how often.")
+    budget: Budget | None = _unused_unless_given("What may be spent.")
+    delivery: Delivery | None = _unused_unless_given("How touches are carried out.")
+    test_list: tuple[Text, ...] = Field(
+        default=(), description="The customers who get test sends.", exclude_if=operator.not_
+    )
+
+    @property
+    def obeys(self) -> bool:
+        """Whether it keeps the rules of contact policies."""
+        policy = self.contact_policy
+        return self._is_marketing if policy is None or policy.obeys is None else policy.obeys
+
+    @property
+    def counts(self) -> bool:
+        """Whether its touches count for the limits of contact policies."""
+        policy = self.contact_policy
+        return self._is_marketing if policy is None or policy.counts is None else policy.counts
+
+    @property
+    def _is_marketing(self) -> bool:
+        return self.campaign.category == "marketing"
+
+    @model_validator(mode="after")
+    def _rules_act(self) -> CampaignFile:
+        rules = self.contact_policy.rules if self.contact_policy else {}
+        if any(message.caps for message in self.catalog.messages):
+            rules["caps of messages"] = True
+        if rules and not self.obeys:
+            raise ValueError(
+                f"{', '.join(rules)} would not act: this campaign does not obey them (contact_policy.obeys; by default "
+                "a transactional one does not)"
+            )
+        return self
 
     @model_validator(mode="after")
     def _salt_defaults_to_id(self) -> CampaignFile:

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from optimizer.campaign import NO_SEND, CampaignFile, Message, Slot, Weekday
+from optimizer.campaign import NO_SEND, CampaignFile, Message, Slot
 from optimizer.clock import to_us
 from optimizer.reasons import ALLOWED, Reason
+from optimizer.scalars import Weekday
 
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 WEEKDAYS = tuple(Weekday)
+
+TOUCH_LIFETIME_US = 24 * 3_600_000_000
+"""How long a touch without a timing slot waits to be sent or shown."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import orjson
 
 from optimizer import metrics
-from optimizer.decisions import TOUCH_LIFETIME_US
+from optimizer.catalog import TOUCH_LIFETIME_US
 from optimizer.groups import Group
 from optimizer.history import HOUR_US
 from optimizer.recording import SENT_EVENTS

@@ -25,19 +25,7 @@ __all__ = ["Problem", "check_files", "kind_of", "load_attributes", "load_campaig
 ATTRIBUTES_FILE: Final = "attributes.yaml"
 """The name under which attributes are looked for beside a campaign."""
 
-NOT_YET: Final = frozenset(
-    {
-        "contact_policy",
-        "caps",
-        "consent",
-        "exclusion_group",
-        "priority",
-        "guardrails",
-        "budget",
-        "delivery",
-        "test_list",
-    }
-)
+NOT_YET: Final = frozenset({"guardrails"})
 """Parts of a campaign that are planned and do not act yet, so that they are refused by name."""
 
 _Model = TypeVar("_Model", bound=BaseModel)

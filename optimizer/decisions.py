@@ -34,9 +34,6 @@ if TYPE_CHECKING:
     from optimizer.serving import Served, Serving
     from optimizer.versions import Version, Versions
 
-TOUCH_LIFETIME_US = 24 * history.HOUR_US
-"""How long a touch without a timing slot waits to be sent or shown."""
-
 
 @dataclass(frozen=True, slots=True)
 class DecisionRequest:
@@ -361,9 +358,7 @@ def _rows(tenant: str, version: Version, subjects: Sequence[Subject], outcome: _
         arm = arms[i]
         send_us, expires_us = None, None
         if arm >= 0 and reasons[i] == ALLOWED:
-            slot = catalog.slot_of[arm]
-            window = batch.schedules[zones[i]].windows[slot] if slot >= 0 else None
-            send_us, expires_us = (window.send_us, window.end_us) if window else (now_us, now_us + TOUCH_LIFETIME_US)
+            send_us, expires_us = version.send_window(batch.schedules[zones[i]], arm)
         scores = choices.scores
         rows.append(
             DecisionRow(

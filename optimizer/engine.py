@@ -21,7 +21,8 @@ from optimizer.closing import SETTLE_US, Closing
 from optimizer.decisions import Decision, DecisionRequest, Decisions
 from optimizer.disclosure import Disclosure
 from optimizer.dispatch.outbox import Outbox
-from optimizer.dispatch.senders import FileSender, Sender
+from optimizer.dispatch.routes import Routes
+from optimizer.dispatch.senders import FileSender
 from optimizer.erasure import erase
 from optimizer.errors import NotFound, OptimizerError
 from optimizer.ids import IdSource
@@ -89,7 +90,7 @@ class Engine:
     Args:
         store: the open database.
         attributes: the declared customer attributes.
-        sender: what carries out touches that the service sends.
+        routes: what carries out touches that the service sends.
         clock, ids: time and identifiers, injected so that a simulation is the same code; by default the machine's
             clock, from the newest time on that the store knows of.
         publish_every: how often the trainer learns and publishes, at most.
@@ -102,7 +103,7 @@ class Engine:
         self,
         store: Store,
         attributes: Attributes,
-        sender: Sender,
+        routes: Routes,
         *,
         clock: Clock | None = None,
         ids: IdSource | None = None,
@@ -112,9 +113,9 @@ class Engine:
         worker: str | None = None,
     ) -> None:
         clock, ids, secret = clock or _machine_clock(store), ids or IdSource(), secret or Secret.ephemeral()
-        self._compose(Runtime(store, clock, ids, attributes, secret, tenant), sender, publish_every, worker)
+        self._compose(Runtime(store, clock, ids, attributes, secret, tenant), routes, publish_every, worker)
 
-    def _compose(self, runtime: Runtime, sender: Sender, publish_every: timedelta, worker: str | None) -> None:
+    def _compose(self, runtime: Runtime, routes: Routes, publish_every: timedelta, worker: str | None) -> None:
         self.runtime = runtime
         self.versions = Versions(self.runtime)
         self.serving = Serving(self.runtime)
@@ -122,11 +123,11 @@ class Engine:
         self._decisions = Decisions(self.runtime, self.versions, self.serving, self._recording.take_parked)
         self.leases = Leases(self.runtime, worker)
         self._runs = Runs(self.runtime, self.versions, self._decisions, self.leases)
-        self.outbox = Outbox(self.runtime, self.versions, sender)
+        self.outbox = Outbox(self.runtime, self.versions, routes)
         self.closing = Closing(self.runtime, self.versions, self.leases)
         self.trainer = Trainer(self.runtime, self.versions, self.serving, self.leases)
         self.auditing = PropensityAudit(self.runtime, self.versions, self.leases)
-        self._sender = sender
+        self._routes = routes
         self._publish_every = publish_every
         self.refresh()
 
@@ -137,7 +138,7 @@ class Engine:
         """An engine on a database URL that sends into a folder of files."""
         store = Store(url)
         try:
-            return cls(store, attributes, FileSender(outbox), publish_every=publish_every, secret=secret)
+            return cls(store, attributes, Routes.to(FileSender(outbox)), publish_every=publish_every, secret=secret)
         except BaseException:
             store.close()
             raise
@@ -146,7 +147,7 @@ class Engine:
         """The engine of another tenant: with data and models of its own, beside this one, and stopped together."""
         other = Engine.__new__(Engine)
         runtime = replace(self.runtime, tenant=tenant)
-        other._compose(runtime, self._sender, self._publish_every, self.leases.worker)  # noqa: SLF001 - its own
+        other._compose(runtime, self._routes, self._publish_every, self.leases.worker)  # noqa: SLF001 - its own
         return other
 
     # Campaigns

@@ -35,6 +35,7 @@ class Reason(StrEnum):
     VETOED = "vetoed"
     EXPIRED_LATE = "expired_late"
     CHOSE_NO_SEND = "chose_no_send"
+    NO_ADDRESS = "no_address"
 
     @property
     def code(self) -> int:

@@ -20,6 +20,7 @@ from optimizer.store import customers, decisions, events, ledgers, touches
 from optimizer.store.rows import DecisionHead, EventRow, TouchRow
 from optimizer.store.touches import TouchChange
 from optimizer.store.transactions import after_commit
+from optimizer.touches import ENDED, sent
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -34,8 +35,6 @@ SENT_EVENTS = frozenset({"sent", "shown"})
 
 _ADVANCES = {"delivered": 1, "opened": 2, "clicked": 3, "converted": 4, "bounced": 5}
 _PROGRESS = {"sent": 0, **_ADVANCES}
-ENDED = frozenset({"expired", "cancelled"})
-"""Given up, so that they count no longer against the campaign's limit; a caller may have shown them all the same."""
 _PERHAPS_SENT = frozenset({"sending", "unknown"})
 """Whoever reacts to such a touch proves that it was sent."""
 
@@ -220,13 +219,6 @@ class Recording:
             found = events.events_naming_requests(connection, self._runtime.tenant, campaign_id, heads)
             told += [(row, heads[row.request_id]) for row in found if row.request_id is not None]
         return {row.event_id: (row, head) for row, head in told if row.name in _ADVANCES and row.event_id not in acting}
-
-
-def sent(book: history.Ledger, touch: TouchRow, sent_us: int) -> history.Ledger:
-    """The ledger with this touch sent."""
-    return history.touched(
-        book, decision_id=touch.decision_id, message=touch.message, channel=touch.channel, sent_us=sent_us
-    )
 
 
 def _next_states(touch: TouchRow, name: str) -> tuple[str, ...]:

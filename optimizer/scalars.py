@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, date, datetime, time, timedelta
+from enum import StrEnum
 from typing import Annotated, Final, TypeAlias
 from zoneinfo import available_timezones
 
@@ -131,6 +132,50 @@ Share: TypeAlias = Annotated[Number, Field(ge=0, le=1)]
 Flag: TypeAlias = Annotated[bool, Strict()]
 Count: TypeAlias = Annotated[int, Strict(), Field(ge=1)]
 Text: TypeAlias = Annotated[str, Strict(), Field(min_length=1)]
+
+
+class Weekday(StrEnum):
+    """A day of the week."""
+
+    MON = "mon"
+    TUE = "tue"
+    WED = "wed"
+    THU = "thu"
+    FRI = "fri"
+    SAT = "sat"
+    SUN = "sun"
+
+    @property
+    def number(self) -> int:
+        """0 for Monday to 6 for Sunday, as `date.weekday()`."""
+        return tuple(Weekday).index(self)
+
+
+def _all_days(value: object) -> object:
+    return tuple(Weekday) if value == "all" else value
+
+
+def _in_week_order(days: tuple[Weekday, ...]) -> tuple[Weekday, ...]:
+    if len(set(days)) != len(days):
+        raise ValueError("a day is listed twice")
+    return tuple(day for day in Weekday if day in days)
+
+
+Days: TypeAlias = Annotated[
+    tuple[Weekday, ...],
+    Field(min_length=1),
+    BeforeValidator(_all_days),
+    AfterValidator(_in_week_order),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"const": "all"},
+                {"type": "array", "minItems": 1, "items": {"enum": [day.value for day in Weekday]}},
+            ]
+        }
+    ),
+]
+"""`all`, or a list of days of the week."""
 
 
 class Part(BaseModel):

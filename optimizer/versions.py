@@ -12,6 +12,7 @@ import orjson
 from optimizer.attributes import HISTORY_FEATURES, AttributeType
 from optimizer.audit import Action, note
 from optimizer.campaign import CampaignFile, Creative
+from optimizer.catalog import TOUCH_LIFETIME_US
 from optimizer.decider import Decider
 from optimizer.errors import NotFound
 from optimizer.features import FeatureSpace
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-    from optimizer.catalog import Catalog
+    from optimizer.catalog import Catalog, Schedule
     from optimizer.runtime import Runtime
     from optimizer.store.rebuilding import PastDecision
     from optimizer.store.rows import DecisionRow
@@ -73,6 +74,14 @@ class Version:
         message = next(m for m in self.catalog.messages if m.id == message_id)
         return message.creatives[channel_id]
 
+    def send_window(self, schedule: Schedule, arm: int) -> tuple[int, int]:
+        """When a touch of this arm, by its index, is sent, and when it expires."""
+        slot = self.catalog.slot_of[arm]
+        window = schedule.windows[slot] if slot >= 0 else None
+        if window is None:
+            return schedule.now_us, schedule.now_us + TOUCH_LIFETIME_US
+        return window.send_us, window.end_us
+
     def touch(self, tenant: str, row: DecisionRow | PastDecision) -> TouchRow | None:
         """The touch of one of its decisions, as it was planned; None where nothing was to be sent."""
         if row.send_us is None or row.expires_us is None or row.arm is None:
@@ -80,18 +89,28 @@ class Version:
         place = self.catalog.index[row.arm]
         arm, channel = self.catalog.arms[place], self.catalog.channel_of[place]
         dispatch = self.catalog.channels[channel].dispatch if channel >= 0 else "caller"
+        offer = self.catalog.messages[self.catalog.message_of[place]].offer
         return TouchRow(
-            tenant,
-            row.decision_id,
-            row.campaign_id,
-            row.subject_id,
-            arm.message or "",
-            arm.channel,
-            dispatch,
-            "planned",
-            0,
-            row.send_us,
-            row.expires_us,
+            tenant=tenant,
+            decision_id=row.decision_id,
+            campaign_id=row.campaign_id,
+            subject_id=row.subject_id,
+            message=arm.message or "",
+            channel=arm.channel,
+            dispatch=dispatch,
+            state="planned",
+            seq=0,
+            send_us=row.send_us,
+            expires_us=row.expires_us,
+            sent_us=None,
+            lease_token=None,
+            lease_until_us=None,
+            offer=offer.id if offer else None,
+            counts=self.campaign.counts,
+            due_us=row.send_us,
+            attempts=0,
+            reason=None,
+            reserved_micro=0,
         )
 
     def space_for(self, features_of: CampaignFile) -> FeatureSpace:

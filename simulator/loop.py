@@ -17,6 +17,8 @@ import numpy as np
 import orjson
 
 from optimizer.clock import VirtualClock, from_us, to_us
+from optimizer.dispatch.routes import Routes
+from optimizer.dispatch.senders import SENT
 from optimizer.engine import Engine
 from optimizer.errors import InvalidInput
 from optimizer.facts import columns_of
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
 
     from optimizer.attributes import Attributes
     from optimizer.campaign import CampaignFile
-    from optimizer.dispatch.senders import Outgoing
+    from optimizer.dispatch.senders import Outcome, Outgoing
     from optimizer.store.rows import DecisionRow
 
 REPORT_EVERY = timedelta(minutes=30)
@@ -67,6 +69,9 @@ class ClosedLoop:
     Raises `InvalidInput` where the campaign's arms are not those of the world.
     """
 
+    batch = 5_000
+    needs_address = False
+
     def __init__(  # noqa: PLR0913 - what a simulation is made of
         self,
         campaign: CampaignFile,
@@ -84,7 +89,13 @@ class ClosedLoop:
         self.world = world
         secret = Secret(np.random.default_rng([seed, 3]).bytes(MIN_LENGTH))
         self.engine = Engine(
-            Store(url), attributes, self, clock=self.clock, ids=ids, publish_every=publish_every, secret=secret
+            Store(url),
+            attributes,
+            Routes.to(self),
+            clock=self.clock,
+            ids=ids,
+            publish_every=publish_every,
+            secret=secret,
         )
         self._rng = np.random.default_rng([seed, 2])
         self._rows = world.customers()
@@ -136,11 +147,12 @@ class ClosedLoop:
         """Close the engine's store."""
         self.engine.close()
 
-    def send(self, touches: Sequence[Outgoing]) -> None:
+    def send(self, touches: Sequence[Outgoing]) -> Sequence[Outcome]:
         """The world's side of every channel: touches arrive, and people respond."""
         self._look()
         waiting = [self._pending.pop(touch.decision_id) for touch in touches]
         self._respond([touch.decision_id for touch in touches], waiting)
+        return [SENT] * len(touches)
 
     def _next_instant(self) -> datetime:
         now = self.clock.now()

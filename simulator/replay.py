@@ -17,6 +17,7 @@ import numpy as np
 from optimizer.clock import VirtualClock, from_us, to_us
 from optimizer.closing import SETTLE_US
 from optimizer.decisions import Decision, DecisionRequest
+from optimizer.dispatch.routes import Routes
 from optimizer.engine import Engine
 from optimizer.errors import InvalidInput
 from optimizer.groups import Group
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
     from optimizer.attributes import Attributes
     from optimizer.campaign import CampaignFile
-    from optimizer.dispatch.senders import Outgoing
+    from optimizer.dispatch.senders import Outcome, Outgoing
     from simulator.worlds.logged import LoggedRow, LoggedWorld
 
 UNMATCHED = "replay_unmatched"
@@ -98,7 +99,7 @@ class Replay:
         self._step = publish_every
         self._clock = VirtualClock(campaign.campaign.starts_at)
         ids = IdSource(np.random.default_rng([seed, 1]).bytes)
-        self.engine = Engine(Store(url), attributes, _Nobody(), clock=self._clock, ids=ids)
+        self.engine = Engine(Store(url), attributes, Routes.to(_Nobody()), clock=self._clock, ids=ids)
         self.engine.load_campaign(campaign)
         self._version = self.engine.versions.compile(campaign)
         if set(self._version.catalog.index) != set(world.arm_ids):
@@ -171,5 +172,8 @@ def benchmarks(world: LoggedWorld) -> list[PolicyValue]:
 class _Nobody:
     """Sends nothing: what the log says has happened already."""
 
-    def send(self, touches: Sequence[Outgoing]) -> None:
+    batch = 1
+    needs_address = False
+
+    def send(self, touches: Sequence[Outgoing]) -> Sequence[Outcome]:
         raise AssertionError(f"a replay has sent {len(touches)} touches")

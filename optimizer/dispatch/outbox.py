@@ -12,21 +12,21 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from optimizer import history
 from optimizer.clock import from_us
-from optimizer.dispatch.senders import Outgoing, Sender, addresses_of
+from optimizer.dispatch.senders import Outgoing, addresses_of
 from optimizer.reasons import Reason
-from optimizer.recording import sent
-from optimizer.store import customers, decisions, ledgers, touches
+from optimizer.store import customers, decisions, touches
 from optimizer.store.touches import TouchChange
 from optimizer.suppression import suppressed
+from optimizer.touches import cancel, end, held, note, sent
 from optimizer.tracebacks import told
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from sqlalchemy import Connection
 
+    from optimizer.dispatch.routes import Routes
     from optimizer.runtime import Runtime
     from optimizer.store.rows import CustomerRow, TouchRow
     from optimizer.versions import Versions
@@ -44,10 +44,10 @@ _log = structlog.get_logger()
 class Outbox:
     """Carries touches out, a page at a time."""
 
-    def __init__(self, runtime: Runtime, versions: Versions, sender: Sender) -> None:
+    def __init__(self, runtime: Runtime, versions: Versions, routes: Routes) -> None:
         self._runtime = runtime
         self._versions = versions
-        self._sender = sender
+        self._routes = routes
 
     def dispatch_due(self) -> int:
         """Expire what is too late, recover what was lost, send what is due; how many were sent."""
@@ -66,7 +66,7 @@ class Outbox:
                 store.write(partial(self._return, page=page))
                 break
             try:
-                self._sender.send(outgoing)
+                self._routes.default.sender.send(outgoing)
             except OSError as error:
                 _log.error("send_failed", touches=len(page), error=told(error))
                 store.write(partial(self._fail, page=page))
@@ -77,14 +77,17 @@ class Outbox:
 
     def cancel(self, connection: Connection, decision_ids: Sequence[str], reason: str) -> None:
         """Take planned touches back."""
-        known = touches.touches_by_ids(connection, self._runtime.tenant, decision_ids)
-        planned = self._held(connection, list(known.values()), lambda touch: touch.state == "planned")
-        self._end(connection, planned, "cancelled", reason)
+        cancel(connection, self._runtime.tenant, decision_ids, reason, self._runtime.now_us())
 
     def _expire(self, connection: Connection) -> int:
         overdue = touches.overdue_touches(connection, self._runtime.tenant, self._runtime.now_us(), PAGE)
-        planned = self._held(connection, overdue, lambda touch: touch.state == "planned")
-        self._end(connection, planned, "expired", Reason.EXPIRED_LATE.value)
+        planned = held(connection, self._runtime.tenant, overdue, lambda touch: touch.state == "planned")
+        end(
+            connection,
+            self._runtime.tenant,
+            planned,
+            TouchChange("", "expired", self._runtime.now_us(), Reason.EXPIRED_LATE.value),
+        )
         return len(overdue)
 
     def _recover(self, connection: Connection) -> None:
@@ -127,10 +130,20 @@ class Outbox:
         books = [(touch.channel or "", addresses_of(people[touch.subject_id].addresses)) for touch in known]
         addresses = [{channel: book[channel]} if channel in book else {} for channel, book in books]
         barred = suppressed(connection, self._runtime, addresses)
-        self._end(connection, [touch for touch in due if touch.subject_id not in people], "cancelled", ERASED)
+        end(
+            connection,
+            self._runtime.tenant,
+            [touch for touch in due if touch.subject_id not in people],
+            TouchChange("", "cancelled", self._runtime.now_us(), ERASED),
+        )
         refused = [touch for touch, found in zip(known, barred, strict=True) if found]
         customers.hold_subjects(connection, self._runtime.tenant, [touch.subject_id for touch in refused])
-        self._end(connection, refused, "cancelled", Reason.SUPPRESSED.value)
+        end(
+            connection,
+            self._runtime.tenant,
+            refused,
+            TouchChange("", "cancelled", self._runtime.now_us(), Reason.SUPPRESSED.value),
+        )
         return [touch for touch, found in zip(known, barred, strict=True) if not found]
 
     def _outgoing(
@@ -145,6 +158,7 @@ class Outbox:
             outgoing.append(
                 Outgoing(
                     touch.decision_id,
+                    touch.tenant,
                     touch.campaign_id,
                     person.customer_id,
                     addresses_of(person.addresses).get(channel),
@@ -153,6 +167,7 @@ class Outbox:
                     creative.template,
                     creative.version,
                     from_us(touch.send_us).isoformat(),
+                    person.attributes,
                 )
             )
         return outgoing
@@ -162,9 +177,11 @@ class Outbox:
         tenant, now_us = self._runtime.tenant, self._runtime.now_us()
         token = page[0].lease_token
         # What is unknown was never leased again: we know it.
-        page = self._held(connection, page, lambda touch: touch.state == "unknown" or _leased_by(token, touch))
+        page = held(
+            connection, self._runtime.tenant, page, lambda touch: touch.state == "unknown" or _leased_by(token, touch)
+        )
         touches.transition(connection, tenant, [TouchChange(touch.decision_id, "sent", now_us) for touch in page])
-        self._note(connection, page, lambda book, touch: sent(book, touch, now_us))
+        note(connection, tenant, page, lambda book, touch: sent(book, touch, now_us))
 
     def _fail(self, connection: Connection, page: Sequence[TouchRow]) -> None:
         """The sender raised: what it did with them cannot be known."""
@@ -177,42 +194,9 @@ class Outbox:
     def _let_go(self, connection: Connection, page: Sequence[TouchRow], state: str, reason: str) -> None:
         """End our lease of those that we still have."""
         now_us, token = self._runtime.now_us(), page[0].lease_token
-        page = self._held(connection, page, partial(_leased_by, token))
+        page = held(connection, self._runtime.tenant, page, partial(_leased_by, token))
         changes = [TouchChange(touch.decision_id, state, now_us, reason) for touch in page]
         touches.transition(connection, self._runtime.tenant, changes)
-
-    def _held(
-        self, connection: Connection, page: Sequence[TouchRow], still: Callable[[TouchRow], bool]
-    ) -> list[TouchRow]:
-        """Those of the page of which this is so now; nobody changes them, or their customers, until we are done."""
-        tenant = self._runtime.tenant
-        customers.hold_subjects(connection, tenant, [touch.subject_id for touch in page])
-        now = touches.hold_touches(connection, tenant, [touch.decision_id for touch in page])
-        return [touch for touch in page if touch.decision_id in now and still(now[touch.decision_id])]
-
-    def _end(self, connection: Connection, page: Sequence[TouchRow], state: str, reason: str) -> None:
-        """Touches that will not be sent: they count no longer against the campaign's limit."""
-        if not page:
-            return
-        tenant, now_us = self._runtime.tenant, self._runtime.now_us()
-        touches.transition(
-            connection, tenant, [TouchChange(touch.decision_id, state, now_us, reason) for touch in page]
-        )
-        self._note(connection, page, lambda book, touch: history.released(book, touch.campaign_id))
-
-    def _note(
-        self,
-        connection: Connection,
-        page: Sequence[TouchRow],
-        change: Callable[[history.Ledger, TouchRow], history.Ledger],
-    ) -> None:
-        """Bring the ledgers of the page's subjects to what has become of its touches."""
-        tenant = self._runtime.tenant
-        stored = ledgers.ledgers_by_subjects(connection, tenant, [touch.subject_id for touch in page])
-        books = {subject_id: history.loads(body) for subject_id, body in stored.items()}
-        for touch in page:
-            books[touch.subject_id] = change(books.get(touch.subject_id, history.EMPTY), touch)
-        ledgers.put_ledgers(connection, tenant, {subject_id: history.dumps(book) for subject_id, book in books.items()})
 
 
 def _leased_by(token: str | None, touch: TouchRow) -> bool:

@@ -139,7 +139,7 @@ class TrainingRow(NamedTuple):
 class TouchRow(NamedTuple):
     """A touch as it stands.
 
-    `dispatch` is `service` or `caller`; the lease is set only while `state` is `leased` or `sending`.
+    `dispatch` is `service`, `caller` or `external`; the lease is set only while `state` is `leased` or `sending`.
     """
 
     tenant: str
@@ -153,9 +153,15 @@ class TouchRow(NamedTuple):
     seq: int
     send_us: int
     expires_us: int
-    sent_us: int | None = None
-    lease_token: str | None = None
-    lease_until_us: int | None = None
+    sent_us: int | None
+    lease_token: str | None
+    lease_until_us: int | None
+    offer: str | None
+    counts: bool
+    due_us: int
+    attempts: int
+    reason: str | None
+    reserved_micro: int
 
 
 class TransitionRow(NamedTuple):
@@ -167,6 +173,7 @@ class TransitionRow(NamedTuple):
     state: str
     at_us: int
     reason: str | None
+    due_us: int | None
 
 
 class EventRow(NamedTuple):

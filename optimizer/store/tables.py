@@ -5,10 +5,10 @@ Instants are microseconds since the epoch (names end in `_us`), bodies are JSON 
 subject to the customer: everything else carries the random `subject_id`.
 
 Append-only logs, whose rows are never updated: `campaign_versions`, `campaign_changes`, `decisions`, `voids`,
-`touch_transitions`, `events`, `audit`. Projections, which can be rebuilt from the logs: `campaigns`, `open_decisions`,
-`touches`, `parked`, `rewards`, `snapshots`, `ledger`, and the keys of the logs: `request_keys`, `occasion_keys`,
-`event_keys`. Facts that are replaced as they change: `customers`, `suppressions`, `runs`, `leases`, `api_keys`,
-`idempotency_keys`.
+`touch_transitions`, `touch_attempts`, `events`, `audit`. Projections, which can be rebuilt from the logs: `campaigns`,
+`open_decisions`, `touches`, `exclusions`, `budgets`, `parked`, `rewards`, `snapshots`, `ledger`, and the keys of the
+logs: `request_keys`, `occasion_keys`, `event_keys`. Facts that are replaced as they change: `customers`,
+`suppressions`, `runs`, `leases`, `channel_usage`, `api_keys`, `idempotency_keys`.
 
 On PostgreSQL `decisions` and `events` are partitioned by month (`optimizer.store.partitions`): their ids are UUIDs of
 version 7, whose text begins with the time. A unique key of a partitioned table has to hold the id, hence the key tables
@@ -218,10 +218,23 @@ touches = Table(
     _us("sent_us", nullable=True),
     _text("lease_token", nullable=True),
     _us("lease_until_us", nullable=True),
-    Index(None, "tenant", "state", "send_us"),
+    _text("offer", nullable=True),
+    Column("counts", Boolean, nullable=False),
+    _us("due_us"),
+    Column("attempts", Integer, nullable=False),
+    _text("reason", nullable=True),
+    Column("reserved_micro", BigInteger, nullable=False),
+    Index(None, "tenant", "dispatch", "state", "channel", "due_us"),
     Index(None, "tenant", "state", "expires_us"),
+    Index(None, "tenant", "subject_id", "send_us"),
 )
-"""The outbox: where each touch stands. `seq` is that of its last transition."""
+"""The outbox: where each touch stands.
+
+`seq` and `reason` are those of its last transition; `due_us` is when it is to be sent (again), `attempts` how often
+that was tried. `counts` says whether it counts for contact limits, `reserved_micro` what it takes of its campaign's
+budget, in millionths. A touch of another system (`dispatch` is `external`) has the record id of the event that told of
+it in the place of a decision's id.
+"""
 
 touch_transitions = Table(
     "touch_transitions",
@@ -232,8 +245,58 @@ touch_transitions = Table(
     _text("state"),
     _us("at_us"),
     _text("reason", nullable=True),
+    _us("due_us", nullable=True),
 )
-"""Every state that a touch ever had, counted from 0."""
+"""Every state that a touch ever had, counted from 0; `due_us` where it says when the touch is to be sent (again)."""
+
+touch_attempts = Table(
+    "touch_attempts",
+    metadata,
+    _key("tenant"),
+    _key("decision_id"),
+    Column("attempt", Integer, primary_key=True, autoincrement=False),
+    _us("at_us"),
+    _text("sender"),
+    _text("outcome"),
+    _text("detail", nullable=True),
+    _text("provider_id", nullable=True),
+)
+"""What came of every attempt to send a touch, counted from 1: `sent`, `temporary`, `permanent` or `unknown`."""
+
+channel_usage = Table(
+    "channel_usage",
+    metadata,
+    _key("tenant"),
+    _key("channel"),
+    Column("tokens", Float, nullable=False),
+    _us("at_us"),
+    _text("day"),
+    Column("sent", BigInteger, nullable=False),
+)
+"""How much of a channel's rate and of its capacity of a day (UTC) is used, by all workers together."""
+
+exclusions = Table(
+    "exclusions",
+    metadata,
+    _key("tenant"),
+    _key("exclusion_group"),
+    _key("subject_id"),
+    _text("campaign_id"),
+    _text("decision_id"),
+    _us("at_us"),
+)
+"""The campaign of an exclusion group that each subject is in, from its first decision on."""
+
+budgets = Table(
+    "budgets",
+    metadata,
+    _key("tenant"),
+    _key("campaign_id"),
+    _key("holder"),
+    Column("granted_micro", BigInteger, nullable=False),
+    Column("used_micro", BigInteger, nullable=False),
+)
+"""The blocks of a campaign's budget that processes hold, and what they have reserved of them, in millionths."""
 
 events = Table(
     "events",

@@ -41,14 +41,33 @@ _CHANGE = (
         sent_us=func.coalesce(touches.c.sent_us, bindparam("new_sent_us")),
         lease_token=bindparam("new_token"),
         lease_until_us=bindparam("new_until_us"),
+        due_us=func.coalesce(bindparam("new_due_us"), touches.c.due_us),
+        attempts=touches.c.attempts + bindparam("new_attempts"),
+        reason=bindparam("new_reason"),
     )
 )
-_CHANGES = ("of_tenant", "of_decision", "new_state", "new_seq", "new_sent_us", "new_token", "new_until_us")
+_CHANGES = (
+    "of_tenant",
+    "of_decision",
+    "new_state",
+    "new_seq",
+    "new_sent_us",
+    "new_token",
+    "new_until_us",
+    "new_due_us",
+    "new_attempts",
+    "new_reason",
+)
 _SENT_US = _CHANGES.index("new_sent_us")
+_ATTEMPTS = _CHANGES.index("new_attempts")
 
 
 class TouchChange(NamedTuple):
-    """A touch's next state. A lease is held by `lease_token` until `lease_until_us`; a change without them ends it."""
+    """A touch's next state.
+
+    A lease is held by `lease_token` until `lease_until_us`; a change without them ends it. `due_us` says when the
+    touch is to be sent (None: as before).
+    """
 
     decision_id: str
     state: str
@@ -56,12 +75,13 @@ class TouchChange(NamedTuple):
     reason: str | None = None
     lease_token: str | None = None
     lease_until_us: int | None = None
+    due_us: int | None = None
 
 
 def insert_touches(connection: Connection, rows: Sequence[TouchRow], at_us: int) -> None:
     """Put touches into the outbox, each with the transition into its first state; `seq` has to be 0."""
     insert_rows(connection, touches, rows)
-    first = [TransitionRow(row.tenant, row.decision_id, 0, row.state, at_us, None) for row in rows]
+    first = [TransitionRow(row.tenant, row.decision_id, 0, row.state, at_us, None, None) for row in rows]
     insert_rows(connection, touch_transitions, first)
     _count(connection, first)
 
@@ -80,8 +100,11 @@ def transition(connection: Connection, tenant: str, changes: Sequence[TouchChang
     updates: dict[str, tuple[Any, ...]] = {}
     for change in changes:
         seq = seqs[change.decision_id] = seqs[change.decision_id] + 1
-        transitions.append(TransitionRow(tenant, change.decision_id, seq, change.state, change.at_us, change.reason))
+        transitions.append(
+            TransitionRow(tenant, change.decision_id, seq, change.state, change.at_us, change.reason, change.due_us)
+        )
         before = updates.get(change.decision_id)
+        attempts = int(change.state == "sending") + (before[_ATTEMPTS] if before else 0)
         sent_us = change.at_us if change.state == "sent" else None
         # Only the last state of each touch is written, with the first time that it was sent.
         updates[change.decision_id] = (
@@ -92,6 +115,9 @@ def transition(connection: Connection, tenant: str, changes: Sequence[TouchChang
             sent_us if before is None or before[_SENT_US] is None else before[_SENT_US],
             change.lease_token,
             change.lease_until_us,
+            change.due_us,
+            attempts,
+            change.reason,
         )
     insert_rows(connection, touch_transitions, transitions)
     change_rows(connection, _CHANGE, list(updates.values()), _CHANGES)
@@ -139,12 +165,12 @@ def due_touches(
 ) -> list[TouchRow]:
     """The planned touches that the service sends and whose time has come, without those of `paused` campaigns.
 
-    In the order (send_us, decision id); held until this transaction ends, and without those that another one holds.
+    In the order (due_us, decision id); held until this transaction ends, and without those that another one holds.
     """
     query = (
-        _ALL.where(touches.c.tenant == tenant, touches.c.state == "planned", touches.c.send_us <= now_us)
+        _ALL.where(touches.c.tenant == tenant, touches.c.state == "planned", touches.c.due_us <= now_us)
         .where(touches.c.dispatch == "service", touches.c.campaign_id.not_in(list(paused)))
-        .order_by(touches.c.send_us, touches.c.decision_id)
+        .order_by(touches.c.due_us, touches.c.decision_id)
         .limit(limit)
         .with_for_update(skip_locked=True)
     )
@@ -186,7 +212,7 @@ def next_due_us(connection: Connection, tenant: str, *, paused: Collection[str] 
     """
     planned = (touches.c.tenant == tenant, touches.c.state == "planned")
     # Each takes the first row in the order of an index, however many touches are planned.
-    send = select(touches.c.send_us).where(*planned, touches.c.dispatch == "service").order_by(touches.c.send_us)
+    send = select(touches.c.due_us).where(*planned, touches.c.dispatch == "service").order_by(touches.c.due_us)
     if paused:
         send = send.where(touches.c.campaign_id.not_in(list(paused)))
     expiry = select(touches.c.expires_us).where(*planned).order_by(touches.c.expires_us)

@@ -30,6 +30,10 @@ _LOST: Final = {"40001", "40P01"}
 """PostgreSQL: it could not be serialised; it was chosen to end a deadlock."""
 
 
+class StartAgain(Exception):
+    """What this transaction has read is not so any more: everything is taken back, and it begins anew."""
+
+
 def read(engine: Engine, query: Callable[[Connection], T]) -> T:
     """Run `query` on one consistent snapshot of what is committed. Raises Unavailable."""
     return _translated(lambda: _again(lambda: _read(engine, query)))
@@ -81,6 +85,9 @@ def _again(attempt: Callable[[], T]) -> T:
     for left in reversed(range(ATTEMPTS)):
         try:
             return attempt()
+        except StartAgain as error:
+            if left == 0:
+                raise Unavailable("others changed what this depends on, again and again: try it later") from error
         except DBAPIError as error:
             if left == 0 or not _may_pass(error):
                 raise

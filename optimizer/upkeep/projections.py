@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from optimizer import history
 from optimizer.ids import made_us
-from optimizer.recording import ENDED, Recording, sent
+from optimizer.recording import Recording
 from optimizer.store import customers, events, ledgers, rebuilding, touches
 from optimizer.store.touches import TouchChange
+from optimizer.touches import ENDED, sent
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -102,8 +103,14 @@ class Projections:
         touch = version.touch(self._runtime.tenant, row)
         if touch is None:
             return None
-        sent_us = next((move.at_us for move in moves if move.state == "sent"), None)
-        return touch._replace(state=moves[-1].state, seq=moves[-1].seq, sent_us=sent_us)
+        return touch._replace(
+            state=moves[-1].state,
+            seq=moves[-1].seq,
+            reason=moves[-1].reason,
+            sent_us=next((move.at_us for move in moves if move.state == "sent"), None),
+            due_us=next((move.due_us for move in reversed(moves) if move.due_us is not None), touch.due_us),
+            attempts=sum(move.state == "sending" for move in moves),
+        )
 
     def _put_touches(self, connection: Connection, logged: Mapping[str, TouchRow]) -> tuple[int, int]:
         """How many were stored otherwise, and how many are `unknown` now."""

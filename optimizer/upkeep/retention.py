@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Final
 from optimizer import audit, history
 from optimizer.audit import Action
 from optimizer.errors import Conflict, Unavailable
-from optimizer.recording import ENDED
 from optimizer.store import customers, dropping, ledgers, retention, snapshots
 from optimizer.store.retention import LOG, cut_of
+from optimizer.touches import ENDED
 from optimizer.upkeep import archive
 
 if TYPE_CHECKING:

@@ -12,6 +12,7 @@ from fastapi.testclient import TestClient
 from api.app import create_app
 from optimizer.clock import VirtualClock
 from optimizer.config import load_attributes, load_campaign
+from optimizer.dispatch.routes import Routes
 from optimizer.dispatch.senders import FileSender
 from optimizer.engine import Engine
 from optimizer.ids import IdSource
@@ -33,7 +34,7 @@ def clock() -> VirtualClock:
 def engine(request: pytest.FixtureRequest, clock: VirtualClock, tmp_path: Path) -> Iterator[Engine]:
     attributes = load_attributes(CONFIGS / "attributes.yaml")
     with databases.on(request.param), Store(databases.fresh_url()) as store:
-        made = Engine(store, attributes, FileSender(tmp_path / "outbox"), clock=clock, ids=IdSource())
+        made = Engine(store, attributes, Routes.to(FileSender(tmp_path / "outbox")), clock=clock, ids=IdSource())
         made.load_campaign(load_campaign(CONFIGS / "winback.yaml", attributes))
         yield made
 

@@ -11,6 +11,8 @@ from optimizer.attributes import Attribute, Attributes, AttributeType
 from optimizer.campaign import CampaignFile
 from optimizer.clock import VirtualClock
 from optimizer.decisions import Decision, DecisionRequest
+from optimizer.dispatch.routes import Routes
+from optimizer.dispatch.senders import SENT
 from optimizer.engine import Engine
 from optimizer.ids import IdSource
 from optimizer.recording import EventIn, Receipt, Status
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from optimizer.clock import Clock
-    from optimizer.dispatch.senders import Outgoing
+    from optimizer.dispatch.senders import Outcome, Outgoing
     from optimizer.store.rows import DecisionRow, RewardRow, SnapshotRow, TouchRow
 
 SECRET: Final = Secret(b"the tests' own, of enough bytes to be one")
@@ -116,16 +118,20 @@ def only(channel: str, name: str = "camp", **parts: Any) -> CampaignFile:  # noq
 class Notes:
     """A sender that remembers what it was given; it fails where `failure` is set, and first calls `before`."""
 
+    batch = 5_000
+    needs_address = False
+
     def __init__(self) -> None:
         self.sent: list[Outgoing] = []
         self.failure: Exception | None = None
         self.before: Callable[[], object] = bool
 
-    def send(self, touches: Sequence[Outgoing]) -> None:
+    def send(self, touches: Sequence[Outgoing]) -> Sequence[Outcome]:
         self.before()
         if self.failure is not None:
             raise self.failure
         self.sent += touches
+        return [SENT] * len(touches)
 
 
 class Rig:
@@ -159,7 +165,7 @@ class Rig:
         return Engine(
             self.store,
             ATTRIBUTES,
-            self.sender,
+            Routes.to(self.sender),
             clock=self._clock or self.clock,
             ids=self._ids,
             secret=self._secret,

@@ -10,6 +10,7 @@ import structlog
 
 from optimizer import auditing
 from optimizer.campaign import CampaignFile
+from optimizer.dispatch.routes import Routes
 from optimizer.engine import Engine
 from tests import databases
 from tests.optimizer.engine_example import ATTRIBUTES, Notes, Rig, campaign
@@ -110,7 +111,7 @@ def test_a_campaign_is_audited_by_the_worker_that_holds_it_and_forgotten_by_the_
     decide(rig, 50)
     audited(rig)
     rig.engine.leases.release()
-    other = Engine(rig.store, ATTRIBUTES, Notes(), clock=rig.clock, worker="another")
+    other = Engine(rig.store, ATTRIBUTES, Routes.to(Notes()), clock=rig.clock, worker="another")
     assert other.auditing.audit_due() == 50
     assert rig.engine.auditing.audit_due() == 0
     assert rig.engine.auditing.found == {}

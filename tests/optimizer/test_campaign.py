@@ -10,9 +10,9 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from optimizer.attributes import AttributeType
-from optimizer.campaign import CampaignFile, Feature, Groups, Reward, Schedule, Slot, Weekday
+from optimizer.campaign import CampaignFile, Feature, Groups, Reward, Schedule, Slot
 from optimizer.policy import EpsilonGreedy, Greedy, Policy, Softmax, SquareCB
-from optimizer.scalars import Duration, Instant, TimeOfDay
+from optimizer.scalars import Duration, Instant, TimeOfDay, Weekday
 from tests.optimizer.example import winback
 
 

@@ -11,6 +11,7 @@ import orjson
 import pytest
 
 from optimizer.decisions import Decision, DecisionRequest
+from optimizer.dispatch.routes import Routes
 from optimizer.engine import Engine
 from optimizer.errors import Conflict, NotFound
 from optimizer.store import Store
@@ -263,7 +264,7 @@ def test_an_address_is_suppressed_on_its_own_channel_alone() -> None:
 def test_whoever_is_erased_while_others_decide_for_them_leaves_no_touch_that_waits(tmp_path: Path) -> None:
     url = databases.fresh_url(tmp_path)
     with Rig(only("email"), url=url) as rig, Store(url) as store:
-        engines = rig.engine, Engine(store, ATTRIBUTES, rig.sender, clock=rig.clock, secret=SECRET)
+        engines = rig.engine, Engine(store, ATTRIBUTES, Routes.to(rig.sender), clock=rig.clock, secret=SECRET)
 
         def ask(worker: int) -> int:
             questions = [DecisionRequest("camp", f"c{i % 2}", f"{worker}-{i}") for i in range(40)]

@@ -13,6 +13,7 @@ from optimizer.campaign import CampaignFile
 from optimizer.clock import VirtualClock
 from optimizer.config import load_attributes
 from optimizer.decisions import Decision, DecisionRequest
+from optimizer.dispatch.routes import Routes
 from optimizer.dispatch.senders import FileSender
 from optimizer.engine import Engine
 from optimizer.errors import Unavailable
@@ -59,7 +60,7 @@ def clock() -> VirtualClock:
 
 
 def make(folder: Path, clock: VirtualClock, store: Store) -> Engine:
-    engine = Engine(store, load_attributes(ATTRIBUTES), FileSender(folder), clock=clock, ids=counting())
+    engine = Engine(store, load_attributes(ATTRIBUTES), Routes.to(FileSender(folder)), clock=clock, ids=counting())
     for campaign_id in ("c1", "c2"):
         engine.load_campaign(campaign(campaign_id))
     return engine
@@ -146,7 +147,11 @@ def test_a_learner_that_cannot_be_read_is_learned_again_from_the_log(
     attributes = load_attributes(ATTRIBUTES)
     with structlog.testing.capture_logs() as logged:
         restarted = Engine(
-            engine.runtime.store, attributes, FileSender(tmp_path), clock=clock, worker=engine.leases.worker
+            engine.runtime.store,
+            attributes,
+            Routes.to(FileSender(tmp_path)),
+            clock=clock,
+            worker=engine.leases.worker,
         )
         assert list(restarted.serving.faults) == ["c1"]
         restarted.refresh()

@@ -12,6 +12,7 @@ from optimizer.attributes import Attributes
 from optimizer.campaign import CampaignFile
 from optimizer.clock import VirtualClock
 from optimizer.decisions import Decision, DecisionRequest
+from optimizer.dispatch.routes import Routes
 from optimizer.engine import Engine
 from optimizer.ids import IdSource
 from optimizer.recording import EventIn
@@ -20,7 +21,7 @@ from optimizer.store import Store, rewards
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from optimizer.dispatch.senders import Outgoing
+    from optimizer.dispatch.senders import Outcome, Outgoing
 
 pytestmark = pytest.mark.databases
 
@@ -28,7 +29,10 @@ START = datetime(2026, 3, 2, 9, tzinfo=UTC)
 
 
 class Nobody:
-    def send(self, touches: Sequence[Outgoing]) -> None:
+    batch = 1
+    needs_address = False
+
+    def send(self, touches: Sequence[Outgoing]) -> Sequence[Outcome]:
         raise AssertionError(touches)
 
 
@@ -51,7 +55,7 @@ def clock() -> VirtualClock:
 @pytest.fixture
 def engine(clock: VirtualClock) -> Iterator[Engine]:
     ids = IdSource(np.random.default_rng(5).bytes)
-    made = Engine(Store("sqlite://"), Attributes(), Nobody(), clock=clock, ids=ids)
+    made = Engine(Store("sqlite://"), Attributes(), Routes.to(Nobody()), clock=clock, ids=ids)
     yield made
     made.close()
 

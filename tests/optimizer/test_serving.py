@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from optimizer import scorer
+from optimizer.dispatch.routes import Routes
 from optimizer.engine import Engine
 from optimizer.registry import digest_of
 from optimizer.store.customers import Customer
@@ -28,7 +29,7 @@ def taught(rig: Rig) -> str:
 
 def beside(rig: Rig) -> Engine:
     """Another process on the same database, which takes the work over."""
-    return Engine(rig.store, ATTRIBUTES, rig.sender, clock=rig.clock, worker=rig.engine.leases.worker)
+    return Engine(rig.store, ATTRIBUTES, Routes.to(rig.sender), clock=rig.clock, worker=rig.engine.leases.worker)
 
 
 def test_without_a_model_the_draw_is_uniform_and_with_one_it_is_the_policys() -> None:

@@ -15,6 +15,7 @@ import pytest
 
 from optimizer import closing, leases, trainer
 from optimizer.clock import VirtualClock, from_us
+from optimizer.dispatch.routes import Routes
 from optimizer.engine import Engine
 from optimizer.errors import Unavailable
 from optimizer.ids import IdSource
@@ -38,7 +39,7 @@ def _work(url: str, start_us: int, end_us: int) -> None:
     leases.BEAT_S = 0.05  # type: ignore[misc]
     trainer.PAGE, closing.PAGE = 4, 3
     clock = VirtualClock(from_us(start_us))
-    engine = Engine(Store(url), ATTRIBUTES, Notes(), clock=clock, ids=IdSource())
+    engine = Engine(Store(url), ATTRIBUTES, Routes.to(Notes()), clock=clock, ids=IdSource())
 
     def pass_by(_fence: Fence) -> int:
         clock.advance_to(min(clock.now() + timedelta(hours=3), from_us(end_us)))

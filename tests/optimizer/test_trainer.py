@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from optimizer import closing, trainer
 from optimizer.clock import VirtualClock, from_us
+from optimizer.dispatch.routes import Routes
 from optimizer.engine import Engine
 from optimizer.ids import IdSource
 from optimizer.recording import EventIn
@@ -115,7 +116,7 @@ def _go_on(url: str, start_us: int, end_us: int) -> None:
     """Close and learn as time passes, from the start until all is learned: what a killed process does on its return."""
     clock = VirtualClock(from_us(start_us))
     trainer.PAGE, closing.PAGE = 8, 5
-    engine = Engine(Store(url), ATTRIBUTES, Notes(), clock=clock, ids=IdSource(), worker="the only one")
+    engine = Engine(Store(url), ATTRIBUTES, Routes.to(Notes()), clock=clock, ids=IdSource(), worker="the only one")
     while clock.now() < from_us(end_us):
         clock.advance_to(clock.now() + timedelta(hours=3))
         engine.closing.close_due()

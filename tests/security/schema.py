@@ -27,6 +27,7 @@ import tests.security.rows  # noqa: F401 - teaches NDJSON to schemathesis
 from api.app import create_app
 from api.visit import Limits
 from optimizer.config import load_attributes, load_campaign
+from optimizer.dispatch.routes import Routes
 from optimizer.dispatch.senders import FileSender
 from optimizer.engine import Engine
 from optimizer.keys import Keys, Scope
@@ -146,7 +147,7 @@ def service(folder: Path) -> Iterator[tuple[ASGIApp, str]]:
     """The application with a campaign, and a key that may do everything."""
     attributes = load_attributes(_CONFIGS / "attributes.yaml")
     with Store(databases.fresh_url(folder)) as store:
-        engine = Engine(store, attributes, FileSender(folder / "outbox"))
+        engine = Engine(store, attributes, Routes.to(FileSender(folder / "outbox")))
         engine.load_campaign(load_campaign(_CONFIGS / "winback.yaml", attributes))
         yield create_app(engine, limits=Limits(rate=1e9)), Keys(engine.runtime).create([Scope.ADMIN])
 

@@ -11,6 +11,7 @@ import pytest
 
 from optimizer.dispatch import outbox
 from optimizer.dispatch.outbox import LEASE_US
+from optimizer.dispatch.routes import Routes
 from optimizer.dispatch.senders import FileSender, Outgoing
 from optimizer.engine import Engine
 from optimizer.store import touches
@@ -57,6 +58,7 @@ def test_every_due_touch_is_sent_once_with_what_its_channel_needs() -> None:
         assert [touch.decision_id for touch in rig.sender.sent] == [each.decision_id for each in made]
         assert rig.sender.sent[0] == Outgoing(
             made[0].decision_id,
+            "default",
             "camp",
             "c000",
             "c000@example.com",
@@ -181,7 +183,7 @@ def test_a_lease_that_was_lost_before_sending_began_is_given_back() -> None:
 def test_a_sender_slower_than_its_lease_has_still_sent() -> None:
     with Rig(only("email")) as rig:
         made = rig.ask()
-        second = Engine(rig.store, ATTRIBUTES, Notes(), clock=rig.clock)
+        second = Engine(rig.store, ATTRIBUTES, Routes.to(Notes()), clock=rig.clock)
 
         def meanwhile() -> None:
             rig.pass_by(minutes=2)
@@ -235,8 +237,8 @@ def test_what_was_sent_already_cannot_be_taken_back() -> None:
 def test_a_line_that_came_to_no_end_is_no_part_of_the_next(tmp_path: Path) -> None:
     sender = FileSender(tmp_path)
     (tmp_path / "email.jsonl").write_bytes(b'{"decision_id":"d0')
-    sender.send([Outgoing("d1", "camp", "c1", None, "email", "hello", "t", 1, START.isoformat())])
-    sender.send([Outgoing("d2", "camp", "c2", None, "email", "hello", "t", 1, START.isoformat())])
+    sender.send([Outgoing("d1", "default", "camp", "c1", None, "email", "hello", "t", 1, START.isoformat())])
+    sender.send([Outgoing("d2", "default", "camp", "c2", None, "email", "hello", "t", 1, START.isoformat())])
     torn, *lines = (tmp_path / "email.jsonl").read_bytes().splitlines()
     assert torn == b'{"decision_id":"d0'
     assert [orjson.loads(line)["decision_id"] for line in lines] == ["d1", "d2"]
@@ -244,8 +246,8 @@ def test_a_line_that_came_to_no_end_is_no_part_of_the_next(tmp_path: Path) -> No
 
 def test_the_file_sender_appends_lines_channel_by_channel(tmp_path: Path) -> None:
     sender = FileSender(tmp_path / "new" / "outbox")
-    email = Outgoing("d1", "camp", "c1", None, "email", "hello", "t", 1, START.isoformat())
-    sms = Outgoing("d2", "camp", "c2", "+52", "sms", "hello", "t", 2, START.isoformat())
+    email = Outgoing("d1", "default", "camp", "c1", None, "email", "hello", "t", 1, START.isoformat())
+    sms = Outgoing("d2", "default", "camp", "c2", "+52", "sms", "hello", "t", 2, START.isoformat())
     sender.send([email, sms])
     sender.send([email])
     lines = (tmp_path / "new" / "outbox" / "email.jsonl").read_bytes().splitlines()
@@ -271,7 +273,7 @@ def test_several_workers_at_once_send_every_touch_once(monkeypatch: pytest.Monke
         rig.pass_by(hours=24)
         due = [rig.ask(f"c{i:03d}").decision_id for i in range(40)]
         senders = [Notes() for _ in range(4)]
-        workers = [Engine(rig.store, ATTRIBUTES, sender, clock=rig.clock) for sender in senders]
+        workers = [Engine(rig.store, ATTRIBUTES, Routes.to(sender), clock=rig.clock) for sender in senders]
         with ThreadPoolExecutor(len(workers)) as several:
             done = list(several.map(lambda worker: worker.outbox.dispatch_due(), workers))
         sent = [touch.decision_id for sender in senders for touch in sender.sent]

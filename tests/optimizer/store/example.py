@@ -52,6 +52,15 @@ def touch(decision_id: str, **changes: Any) -> TouchRow:  # noqa: ANN401 - any c
         seq=0,
         send_us=HOUR_US,
         expires_us=2 * HOUR_US,
+        sent_us=None,
+        lease_token=None,
+        lease_until_us=None,
+        offer=None,
+        counts=True,
+        due_us=HOUR_US,
+        attempts=0,
+        reason=None,
+        reserved_micro=0,
     )
     return row._replace(**changes)
 

@@ -9,6 +9,7 @@ import pytest
 
 from optimizer import clock
 from optimizer.clock import from_us, to_us
+from optimizer.dispatch.routes import Routes
 from optimizer.engine import Engine
 from optimizer.store.newest import newest_us
 from tests.optimizer.engine_example import ATTRIBUTES, Rig, campaign
@@ -52,5 +53,5 @@ def test_a_process_whose_clock_is_behind_starts_with_the_newest_time(monkeypatch
                 return newest - timedelta(hours=1)
 
         monkeypatch.setattr(clock, "datetime", SetBack)
-        engine = Engine(rig.store, ATTRIBUTES, rig.sender)
+        engine = Engine(rig.store, ATTRIBUTES, Routes.to(rig.sender))
         assert engine.runtime.now_us() == to_us(newest)

@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import rule
 
+from optimizer.dispatch.routes import Routes
 from optimizer.engine import Engine
 from optimizer.errors import Conflict
 from optimizer.upkeep.rebuild import Rebuild
@@ -170,7 +171,7 @@ def test_rewards_and_weights_are_those_of_before_and_a_model_that_was_changed_is
 def test_a_rebuild_is_refused_beside_a_worker_that_lives_and_not_beside_one_that_died() -> None:
     with Rig(campaign()) as rig:
         rig.ask()
-        other = Engine(rig.store, ATTRIBUTES, rig.sender, clock=rig.clock)
+        other = Engine(rig.store, ATTRIBUTES, Routes.to(rig.sender), clock=rig.clock)
         rebuilding = Rebuild(
             other, tell=lambda *_: None, wait=lambda _: rig.execute("update leases set beat = beat + 1")
         )

@@ -1,0 +1,44 @@
+"""Which sender carries out the touches of each channel, how fast, and what it promises."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from optimizer.dispatch.senders import Sender
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """How the touches of a channel are carried out.
+
+    Attributes:
+        rate: touches a second, of all workers together; None: as fast as it goes.
+        daily_capacity: touches in a day of UTC; None: any number.
+        at_least_once: whether a touch of which nobody knows whether it was sent is sent again. It may go out twice.
+    """
+
+    sender: Sender
+    rate: float | None = None
+    daily_capacity: int | None = None
+    at_least_once: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Routes:
+    """The route of each channel, and of all others."""
+
+    default: Route
+    channels: Mapping[str, Route] = field(default_factory=dict)
+
+    @classmethod
+    def to(cls, sender: Sender) -> Routes:
+        """Every channel's touches go to this sender."""
+        return cls(Route(sender))
+
+    def of(self, channel: str) -> Route:
+        """The route of a channel."""
+        return self.channels.get(channel, self.default)

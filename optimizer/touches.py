@@ -1,0 +1,67 @@
+"""What becomes of touches: their transitions, and what the ledgers know of them, in the transaction of whoever acts.
+
+Whoever changes touches holds their customers first, then the touches (`held`).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from optimizer import history
+from optimizer.store import customers, ledgers, touches
+from optimizer.store.touches import TouchChange
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from sqlalchemy import Connection
+
+    from optimizer.store.rows import TouchRow
+
+ENDED: Final = frozenset({"expired", "cancelled", "failed"})
+"""Given up, so that they count no longer against limits; a caller may have shown them all the same."""
+
+
+def held(
+    connection: Connection, tenant: str, page: Sequence[TouchRow], still: Callable[[TouchRow], bool]
+) -> list[TouchRow]:
+    """Those of the page of which this is so now, held with their customers until this transaction ends."""
+    customers.hold_subjects(connection, tenant, [touch.subject_id for touch in page])
+    now = touches.hold_touches(connection, tenant, [touch.decision_id for touch in page])
+    return [touch for touch in page if touch.decision_id in now and still(now[touch.decision_id])]
+
+
+def end(connection: Connection, tenant: str, page: Sequence[TouchRow], change: TouchChange) -> None:
+    """Give touches up, which are held: they count no longer. `change` says how, for each of them."""
+    if not page:
+        return
+    touches.transition(connection, tenant, [change._replace(decision_id=touch.decision_id) for touch in page])
+    note(connection, tenant, page, lambda book, touch: history.released(book, touch.campaign_id))
+
+
+def cancel(connection: Connection, tenant: str, decision_ids: Sequence[str], reason: str, now_us: int) -> None:
+    """Take planned touches back."""
+    known = touches.touches_by_ids(connection, tenant, decision_ids)
+    planned = held(connection, tenant, list(known.values()), lambda touch: touch.state == "planned")
+    end(connection, tenant, planned, TouchChange("", "cancelled", now_us, reason))
+
+
+def note(
+    connection: Connection,
+    tenant: str,
+    page: Sequence[TouchRow],
+    change: Callable[[history.Ledger, TouchRow], history.Ledger],
+) -> None:
+    """Bring the ledgers of the page's subjects to what has become of its touches."""
+    stored = ledgers.ledgers_by_subjects(connection, tenant, [touch.subject_id for touch in page])
+    books = {subject_id: history.loads(body) for subject_id, body in stored.items()}
+    for touch in page:
+        books[touch.subject_id] = change(books.get(touch.subject_id, history.EMPTY), touch)
+    ledgers.put_ledgers(connection, tenant, {subject_id: history.dumps(book) for subject_id, book in books.items()})
+
+
+def sent(book: history.Ledger, touch: TouchRow, sent_us: int) -> history.Ledger:
+    """The ledger with this touch sent."""
+    return history.touched(
+        book, decision_id=touch.decision_id, message=touch.message, channel=touch.channel, sent_us=sent_us
+    )
