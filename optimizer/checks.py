@@ -7,12 +7,13 @@ that a mistake in one place hides no mistake in another.
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
 from optimizer.attributes import HISTORY_FEATURES, PER_CHANNEL_FEATURES, AttributeType, did_you_mean
 from optimizer.campaign import DIMENSIONS, ActiveDays, Slot
+from optimizer.contact.checks import check_contact, in_recipient_time
 from optimizer.contradictions import contradiction
 from optimizer.rules import Comparison
 from optimizer.scalars import Instant, Span
@@ -63,7 +64,7 @@ _ZONE_SPREAD: Final = timedelta(hours=14)
 def check_attributes(document: Document) -> list[Problem]:
     """What is wrong with the declared attributes beyond their form."""
     problems = list(_duplicates(document, ("attributes",), "name"))
-    for keys, name in _names(document, ("attributes",), "name"):
+    for keys, name in document.names(("attributes",), "name"):
         if name in HISTORY_FEATURES:
             problems.append(document.problem(keys, f"{name} is a history feature, which the service keeps itself"))
         elif name in DIMENSIONS:
@@ -89,34 +90,13 @@ def check_campaign(document: Document, attributes: Attributes) -> list[Problem]:
         *_check_channels(document),
         *_check_slots(document),
         *_check_crosses(document),
+        *check_contact(document, types),
         *_duplicates(document, ("features",), "name"),
         *_duplicates(document, MESSAGES, "id"),
         *_duplicates(document, CHANNELS, "id"),
         *_duplicates(document, SLOTS, "id"),
         *_duplicates(document, ("reward", "events"), "name"),
     ]
-
-
-def _items(document: Document, keys: Keys) -> Iterator[tuple[Keys, Any]]:
-    """The items of the list at `keys`, if it is one, with their own keys."""
-    found = document.at(keys)
-    if isinstance(found, list):
-        for index, item in enumerate(found):
-            yield (*keys, index), item
-
-
-def _names(document: Document, keys: Keys, field: str) -> Iterator[tuple[Keys, str]]:
-    """The texts of this field of every item of a list."""
-    for item_keys, _ in _items(document, keys):
-        name = document.at((*item_keys, field))
-        if isinstance(name, str):
-            yield (*item_keys, field), name
-
-
-def _ids(document: Document, keys: Keys) -> list[str]:
-    """The ids of a list's items; an item that is only a text was meant as an id."""
-    found = (item.get("id") if isinstance(item, dict) else item for _, item in _items(document, keys))
-    return [name for name in found if isinstance(name, str)]
 
 
 def _parsed(adapter: TypeAdapter[_T], value: object) -> _T | None:
@@ -134,7 +114,7 @@ def _one_of(names: Iterable[str]) -> str:
 
 def _duplicates(document: Document, keys: Keys, field: str) -> Iterator[Problem]:
     seen: set[str] = set()
-    for name_keys, name in _names(document, keys, field):
+    for name_keys, name in document.names(keys, field):
         if name in seen:
             yield document.problem(name_keys, f"{name} is already in this list; names are unique")
         seen.add(name)
@@ -153,7 +133,7 @@ def _comparisons(document: Document, keys: Keys) -> Iterator[tuple[Keys, Compari
     if (comparison := _parsed(_COMPARISON, rule)) is not None:
         yield keys, comparison
     for name in ("all", "any"):
-        for item_keys, _ in _items(document, (*keys, name)):
+        for item_keys, _ in document.items((*keys, name)):
             yield from _comparisons(document, item_keys)
     yield from _comparisons(document, (*keys, "not"))
 
@@ -162,7 +142,7 @@ def _conjuncts(document: Document, keys: Keys) -> Iterator[tuple[Keys, Compariso
     """The comparisons that must all hold for the rule at `keys` to hold; others of its parts are passed over."""
     if (comparison := _parsed(_COMPARISON, document.at(keys))) is not None:
         yield keys, comparison
-    for item_keys, _ in _items(document, (*keys, "all")):
+    for item_keys, _ in document.items((*keys, "all")):
         yield from _conjuncts(document, item_keys)
 
 
@@ -206,7 +186,7 @@ def _check_eligibility(document: Document, keys: Keys, types: Mapping[str, Attri
 
 
 def _check_features(document: Document, types: Mapping[str, AttributeType]) -> Iterator[Problem]:
-    for keys, name in _names(document, ("features",), "name"):
+    for keys, name in document.names(("features",), "name"):
         here = keys[:-1]
         from_history = document.at((*here, "source")) == "history"
         known = HISTORY_FEATURES if from_history else types
@@ -220,7 +200,7 @@ def _check_features(document: Document, types: Mapping[str, AttributeType]) -> I
             yield document.problem(keys, _undeclared(name, types))
         elif written in set(AttributeType) and written != kind:
             yield document.problem((*here, "type"), f"{name} is declared as {kind}, not {written}")
-        if from_history and name in PER_CHANNEL_FEATURES and not _ids(document, CHANNELS):
+        if from_history and name in PER_CHANNEL_FEATURES and not document.ids(CHANNELS):
             yield document.problem(keys, f"{name} needs channels, and the catalog has none")
 
 
@@ -228,8 +208,9 @@ def _check_timezone(document: Document, types: Mapping[str, AttributeType]) -> I
     keys = ("campaign", "timezone")
     if document.at(keys) is None:
         return
-    if document.at(("catalog", "timing")) is None:
-        yield document.problem(keys, "acts only with catalog.timing, which is not given", at_key=True)
+    if document.at(("catalog", "timing")) is None and not in_recipient_time(document):
+        message = "acts only with catalog.timing or rules in recipient time, which are not given"
+        yield document.problem(keys, message, at_key=True)
     name = document.at((*keys, "attr"))
     if isinstance(name, str) and name != "timezone" and types.get(name) is not AttributeType.CATEGORY:
         yield document.problem((*keys, "attr"), f"{name} is not a declared category{did_you_mean(name, types)}")
@@ -240,7 +221,7 @@ def _check_bau(document: Document) -> Iterator[Problem]:
     if not isinstance(document.at(keys), dict):
         return
     for name, place in zip(DIMENSIONS, (MESSAGES, CHANNELS, SLOTS), strict=True):
-        known = _ids(document, place)
+        known = document.ids(place)
         chosen = document.at((*keys, name))
         if isinstance(chosen, str) and chosen not in known:
             message = f"no {name} is called {chosen}{did_you_mean(chosen, known)}; {_one_of(known)}"
@@ -248,18 +229,18 @@ def _check_bau(document: Document) -> Iterator[Problem]:
         elif chosen is None and known and name != "message":
             yield document.problem((*keys, name), f"required, since arms have a {name}; {_one_of(known)}")
     channel = document.at((*keys, "channel"))
-    for message_keys, message in _names(document, MESSAGES, "id"):
+    for message_keys, message in document.names(MESSAGES, "id"):
         creatives = document.at((*message_keys[:-1], "creatives"))
-        chosen = message == document.at((*keys, "message")) and channel in _ids(document, CHANNELS)
+        chosen = message == document.at((*keys, "message")) and channel in document.ids(CHANNELS)
         if chosen and isinstance(creatives, dict) and channel not in creatives:
             yield document.problem((*keys, "channel"), f"{message} has no creative for {channel}; {_one_of(creatives)}")
 
 
 def _check_messages(document: Document, types: Mapping[str, AttributeType]) -> Iterator[Problem]:
-    channels = _ids(document, CHANNELS)
+    channels = document.ids(CHANNELS)
     starts_at = _parsed(_INSTANT, document.at(("campaign", "starts_at")))
     ends_at = _parsed(_INSTANT, document.at(("campaign", "ends_at")))
-    for keys, message in _items(document, MESSAGES):
+    for keys, message in document.items(MESSAGES):
         yield from _check_eligibility(document, (*keys, "eligibility"), types)
         creatives = document.at((*keys, "creatives")) or {}
         if channels and isinstance(message, dict) and not creatives:
@@ -278,9 +259,9 @@ def _check_messages(document: Document, types: Mapping[str, AttributeType]) -> I
 
 
 def _check_channels(document: Document) -> Iterator[Problem]:
-    messages = [message for _, message in _items(document, MESSAGES) if isinstance(message, dict)]
+    messages = [message for _, message in document.items(MESSAGES) if isinstance(message, dict)]
     rendered = {channel for message in messages for channel in (message.get("creatives") or ())}
-    for keys, channel in _names(document, CHANNELS, "id"):
+    for keys, channel in document.names(CHANNELS, "id"):
         if channel not in rendered:
             yield document.problem(keys, f"nobody can be reached on {channel}: no message has a creative for it")
 
@@ -294,17 +275,17 @@ def _check_slots(document: Document) -> Iterator[Problem]:
     first = (starts_at - _ZONE_SPREAD).date()
     days = ((ends_at + horizon + _ZONE_SPREAD).date() - first).days + 1
     reached = {(first + timedelta(days=day)).weekday() for day in range(min(max(days, 0), 7))}
-    for keys, item in _items(document, SLOTS):
+    for keys, item in document.items(SLOTS):
         slot = _parsed(_SLOT, item)
         if slot is not None and reached.isdisjoint(day.number for day in slot.days):
             yield document.problem((*keys, "days"), "nobody can get this slot: the campaign ends before such a day")
 
 
 def _check_crosses(document: Document) -> Iterator[Problem]:
-    has = {"message": True, "channel": bool(_ids(document, CHANNELS)), "timing": bool(_ids(document, SLOTS))}
+    has = {"message": True, "channel": bool(document.ids(CHANNELS)), "timing": bool(document.ids(SLOTS))}
     dimensions: list[str] = [name for name in DIMENSIONS if has[name]]
-    known = [*(name for _, name in _names(document, ("features",), "name")), *dimensions]
-    for keys, cross in _items(document, ("policy", "crosses")):
+    known = [*(name for _, name in document.names(("features",), "name")), *dimensions]
+    for keys, cross in document.items(("policy", "crosses")):
         names = [name for name in cross if isinstance(name, str)] if isinstance(cross, list) else []
         for index, name in enumerate(names):
             if name in DIMENSIONS and name not in dimensions:
@@ -326,7 +307,7 @@ def _check_pair(document: Document, keys: Keys, features: list[str]) -> Iterator
     if len(features) > 2:  # noqa: PLR2004 -- a pair
         yield document.problem(keys, f"{', '.join(features)}: at most two features in one cross")
     elif len(features) == 2:  # noqa: PLR2004 -- a pair
-        types = {name: document.at((*at[:-1], "type")) for at, name in _names(document, ("features",), "name")}
+        types = {name: document.at((*at[:-1], "type")) for at, name in document.names(("features",), "name")}
         for name in features:
             if types.get(name) in {AttributeType.NUMBER, AttributeType.MULTI_CATEGORY}:
                 message = f"{name} is a {types[name]}: a pair is made of features of type category or boolean"
@@ -339,6 +320,6 @@ def _check_all_crossed(document: Document) -> Iterator[Problem]:
     if not isinstance(crosses, list):
         return
     crossed = {name for cross in crosses if isinstance(cross, list) for name in cross if isinstance(name, str)}
-    for keys, name in _names(document, ("features",), "name"):
+    for keys, name in document.names(("features",), "name"):
         if name not in crossed:
             yield document.problem(keys, f"{name} is in no cross of policy.crosses: it would not act")

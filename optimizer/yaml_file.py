@@ -12,6 +12,7 @@ from ruamel.yaml.nodes import MappingNode, Node, ScalarNode
 from optimizer.errors import ConfigError, Problem
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 Keys: TypeAlias = tuple[str | int, ...]
@@ -51,6 +52,25 @@ class Document:
             else:
                 return None
         return found
+
+    def items(self, keys: Keys) -> Iterator[tuple[Keys, Any]]:
+        """The items of the list at `keys`, if it is one, with their own keys."""
+        found = self.at(keys)
+        if isinstance(found, list):
+            for index, item in enumerate(found):
+                yield (*keys, index), item
+
+    def names(self, keys: Keys, field: str) -> Iterator[tuple[Keys, str]]:
+        """The texts of this field of every item of a list, with their keys."""
+        for item_keys, _ in self.items(keys):
+            name = self.at((*item_keys, field))
+            if isinstance(name, str):
+                yield (*item_keys, field), name
+
+    def ids(self, keys: Keys) -> list[str]:
+        """The ids of a list's items; an item that is only a text was meant as an id."""
+        found = (item.get("id") if isinstance(item, dict) else item for _, item in self.items(keys))
+        return [name for name in found if isinstance(name, str)]
 
     def _place(self, keys: Keys, *, at_key: bool) -> Place:
         if at_key and keys in self.key_places:

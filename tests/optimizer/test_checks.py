@@ -293,9 +293,10 @@ def test_a_slot_on_a_day_that_the_campaign_never_reaches_is_reported(tmp_path: P
 
 def test_a_time_zone_policy_without_slots_would_be_ignored_and_is_refused(tmp_path: Path) -> None:
     text = messages_only().replace("name: C,", "name: C, timezone: {if_missing: block},")
-    assert found_in(tmp_path, text) == [
-        f"{place(text, 'timezone')}: campaign.timezone: acts only with catalog.timing, which is not given"
-    ]
+    message = "acts only with catalog.timing or rules in recipient time, which are not given"
+    assert found_in(tmp_path, text) == [f"{place(text, 'timezone')}: campaign.timezone: {message}"]
+    ruled = text + "contact_policy: {caps: [{count: 1, window: {calendar: day}}]}\n"
+    assert found_in(tmp_path, ruled) == []
 
 
 def test_a_message_that_starts_after_the_campaign_reaches_nobody(tmp_path: Path) -> None:
