@@ -7,11 +7,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from optimizer import audit
-from optimizer.dispatch.senders import addresses_of
 from optimizer.errors import NotFound
 from optimizer.store import audit as audit_log
 from optimizer.store import customers, decisions, events, ledgers, rewards, touches
-from optimizer.suppression import suppressed
+from optimizer.suppression import bars
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -48,7 +47,7 @@ class Disclosure:
 
     Attributes:
         ledger: what decisions read of the past, in the form of `optimizer.history`; None where there is none.
-        suppressions: those of the customer's addresses, by channel.
+        suppressions: those of the customer and of the customer's addresses, by channel.
     """
 
     runtime: Runtime
@@ -63,8 +62,8 @@ class Disclosure:
         if row is None:
             raise NotFound(f"there is no customer {customer_id!r}")
         book = ledgers.ledgers_by_subjects(connection, runtime.tenant, [row.subject_id]).get(row.subject_id)
-        (barred,) = suppressed(connection, runtime, [addresses_of(row.addresses)])
-        return cls(runtime, row, book, [barred[channel] for channel in sorted(barred)])
+        (barred,) = bars(connection, runtime, [row])
+        return cls(runtime, row, book, [bar.row for bar in sorted(barred)])
 
     def decisions(self) -> Iterator[HeldDecision]:
         """Every decision about the customer, in the order of their making."""

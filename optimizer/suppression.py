@@ -1,6 +1,6 @@
-"""Addresses that must not be reached, whoever they belong to now: keyed digests, which outlive the customer.
+"""Who must not be reached: addresses, whoever they belong to now, and customers. Keyed digests, which outlive both.
 
-What is kept tells nobody the address, and the service recognises it when it meets it again.
+What is kept tells nobody the address or the id, and the service recognises it when it meets it again.
 """
 
 from __future__ import annotations
@@ -8,30 +8,37 @@ from __future__ import annotations
 import re
 import unicodedata
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
+from optimizer.dispatch.senders import addresses_of
 from optimizer.store import suppressions
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Mapping, Sequence
 
     from sqlalchemy import Connection
 
     from optimizer.runtime import Runtime
     from optimizer.secret import Secret
+    from optimizer.store.rows import CustomerRow
     from optimizer.store.suppressions import SuppressionRow
+
+EVERY: Final = ""
+"""In the place of a channel: every one."""
 
 _PHONE: Final = re.compile(r"[+0-9 ().\-/]+")
 _NOT_DIALLED: Final = re.compile(r"[^+0-9]")
 
 
 class Cause(StrEnum):
-    """Why an address is suppressed."""
+    """Why an address or a customer is suppressed."""
 
     NO_CONSENT = "no_consent"
     UNSUBSCRIBED = "unsubscribed"
     COMPLAINED = "complained"
     BOUNCED = "bounced"
+    REQUESTED = "requested"
+    """By the API, a command or a list."""
 
 
 def normalised(address: str) -> str:
@@ -57,19 +64,52 @@ def address_digest(secret: Secret, address: str) -> str:
     return secret.digest("address", normalised(address))
 
 
+class Bar(NamedTuple):
+    """That a customer must not be reached on a channel (or on `EVERY`), and the suppression that says so."""
+
+    channel: str
+    row: SuppressionRow
+
+
+def customer_digest(secret: Secret, customer_id: str) -> str:
+    """The keyed digest of a customer's id."""
+    return secret.digest("suppressed_customer", customer_id)
+
+
 def suppressed(
-    connection: Connection, runtime: Runtime, addresses: Collection[Mapping[str, str]]
+    connection: Connection, runtime: Runtime, people: Sequence[CustomerRow]
 ) -> list[dict[str, SuppressionRow]]:
-    """Which of each customer's addresses (by channel) are suppressed, by channel."""
+    """What bars each customer, by channel; see `barring`. It costs nothing where nobody is suppressed."""
+    return [{bar.channel: bar.row for bar in found} for found in bars(connection, runtime, people)]
+
+
+def barring(found: Mapping[str, SuppressionRow], channel: str | None) -> SuppressionRow | None:
+    """Of what `suppressed` found of a customer, what bars this channel (None: a touch without one)."""
+    return found.get(channel or EVERY) or found.get(EVERY)
+
+
+def bars(connection: Connection, runtime: Runtime, people: Sequence[CustomerRow]) -> list[list[Bar]]:
+    """Everything that bars each customer.
+
+    The customer is barred by id, on one channel or on every one; an address bars the channel on which it would be used.
+    """
     if not suppressions.any_suppressed(connection, runtime.tenant):
-        return [{} for _ in addresses]
-    digests = [
-        {channel: address_digest(runtime.secret, address) for channel, address in mine.items()} for mine in addresses
+        return [[] for _ in people]
+    secret = runtime.secret
+    named = [customer_digest(secret, person.customer_id) for person in people]
+    books = [
+        {channel: address_digest(secret, address) for channel, address in addresses_of(person.addresses).items()}
+        for person in people
     ]
-    known = suppressions.suppressions_of(
-        connection, runtime.tenant, (digest for mine in digests for digest in mine.values())
-    )
-    return [
-        {channel: known[channel, digest] for channel, digest in mine.items() if (channel, digest) in known}
-        for mine in digests
-    ]
+    digests = [*named, *(digest for book in books for digest in book.values())]
+    known = suppressions.suppressions_of(connection, runtime.tenant, digests)
+    if not known:
+        return [[] for _ in people]
+    return [_bars_of(name, book, known) for name, book in zip(named, books, strict=True)]
+
+
+def _bars_of(name: str, book: Mapping[str, str], known: Mapping[str, Sequence[SuppressionRow]]) -> list[Bar]:
+    found = [Bar(row.channel, row) for row in known.get(name, ())]
+    for channel, digest in book.items():
+        found += [Bar(channel, row) for row in known.get(digest, ()) if row.channel in {channel, EVERY}]
+    return found

@@ -17,7 +17,7 @@ from optimizer.dispatch.senders import Outgoing, addresses_of
 from optimizer.reasons import Reason
 from optimizer.store import customers, decisions, touches
 from optimizer.store.touches import TouchChange
-from optimizer.suppression import suppressed
+from optimizer.suppression import barring, suppressed
 from optimizer.touches import cancel, end, held, note, sent
 from optimizer.tracebacks import told
 
@@ -127,9 +127,8 @@ class Outbox:
     ) -> list[TouchRow]:
         """Those whose person is known and whose address is not suppressed; the others are cancelled."""
         known = [touch for touch in due if touch.subject_id in people]
-        books = [(touch.channel or "", addresses_of(people[touch.subject_id].addresses)) for touch in known]
-        addresses = [{channel: book[channel]} if channel in book else {} for channel, book in books]
-        barred = suppressed(connection, self._runtime, addresses)
+        found = suppressed(connection, self._runtime, [people[touch.subject_id] for touch in known])
+        barred = [barring(mine, touch.channel) for mine, touch in zip(found, known, strict=True)]
         end(
             connection,
             self._runtime.tenant,

@@ -1,12 +1,12 @@
-"""Addresses that must not be reached, by keyed digest (see `optimizer.suppression`)."""
+"""Addresses and customers that must not be reached, by keyed digest (see `optimizer.suppression`)."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import bindparam, delete, select
 
-from optimizer.store.bulk import insert_missing, one_of, select_in
+from optimizer.store.bulk import change_rows, one_of, select_in, upsert_rows
 from optimizer.store.tables import suppressions
 
 if TYPE_CHECKING:
@@ -17,10 +17,15 @@ if TYPE_CHECKING:
 _TENANT = suppressions.c.tenant == bindparam("tenant")
 _BY_DIGEST = select(*suppressions.columns).where(_TENANT, one_of(suppressions.c.address_digest))
 _ANY = select(suppressions.c.channel).where(_TENANT).limit(1)
+_KEY = ("tenant", "channel", "address_digest")
+_DELETE = delete(suppressions).where(*(suppressions.c[name] == bindparam(f"of_{name}") for name in _KEY))
 
 
 class SuppressionRow(NamedTuple):
-    """An address on a channel; `cause` is one of `optimizer.suppression.Cause`."""
+    """An address or a customer, by digest, on a channel ('' for every one).
+
+    `cause` is one of `optimizer.suppression.Cause`, `at_us` when it was so for the first time.
+    """
 
     tenant: str
     channel: str
@@ -29,17 +34,37 @@ class SuppressionRow(NamedTuple):
     at_us: int
 
 
-def insert_suppressions(connection: Connection, rows: Sequence[SuppressionRow]) -> None:
-    """Suppress addresses; one that is suppressed already keeps its first cause."""
-    insert_missing(connection, suppressions, rows, ("tenant", "channel", "address_digest"))
+def insert_suppressions(connection: Connection, rows: Sequence[SuppressionRow]) -> list[SuppressionRow]:
+    """Suppress; of what is suppressed already, the earliest cause stays. Those that were not suppressed before."""
+    first: dict[tuple[str, str, str], SuppressionRow] = {}
+    for row in rows:
+        # Of two causes at one instant always the same one, in whatever order they are told.
+        first[row[:3]] = min(first.get(row[:3], row), row, key=_earliest)
+    known: dict[tuple[str, str, str], SuppressionRow] = {}
+    for tenant in {row.tenant for row in rows}:
+        mine = [row.address_digest for row in first.values() if row.tenant == tenant]
+        known |= {row[:3]: row for found in suppressions_of(connection, tenant, mine).values() for row in found}
+    new = [row for key, row in first.items() if key not in known]
+    earlier = [row for key, row in first.items() if key in known and _earliest(row) < _earliest(known[key])]
+    upsert_rows(connection, suppressions, [*new, *earlier], _KEY, ("cause", "at_us"))
+    return new
 
 
-def suppressions_of(
-    connection: Connection, tenant: str, digests: Iterable[str]
-) -> dict[tuple[str, str], SuppressionRow]:
-    """What is suppressed of these addresses, on any channel, by channel and digest."""
-    found = [SuppressionRow._make(row) for row in select_in(connection, _BY_DIGEST, digests, tenant=tenant)]
-    return {(row.channel, row.address_digest): row for row in found}
+def _earliest(row: SuppressionRow) -> tuple[int, str]:
+    return row.at_us, row.cause
+
+
+def delete_suppressions(connection: Connection, rows: Sequence[SuppressionRow]) -> None:
+    """These may be reached again."""
+    change_rows(connection, _DELETE, [row[:3] for row in rows], tuple(f"of_{name}" for name in _KEY))
+
+
+def suppressions_of(connection: Connection, tenant: str, digests: Iterable[str]) -> dict[str, list[SuppressionRow]]:
+    """What is suppressed of these addresses and customers, on any channel, by digest."""
+    found: dict[str, list[SuppressionRow]] = {}
+    for row in select_in(connection, _BY_DIGEST, digests, tenant=tenant):
+        found.setdefault(row.address_digest, []).append(SuppressionRow._make(row))
+    return found
 
 
 def any_suppressed(connection: Connection, tenant: str) -> bool:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import orjson
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from optimizer.secret import Secret
+from optimizer.store.rows import CustomerRow
 from optimizer.store.suppressions import SuppressionRow, insert_suppressions
-from optimizer.suppression import Cause, address_digest, normalised, suppressed
+from optimizer.suppression import EVERY, Cause, address_digest, barring, customer_digest, normalised, suppressed
 from tests.optimizer.engine_example import SECRET, Rig
 
 pytestmark = pytest.mark.databases
@@ -55,22 +57,68 @@ def test_the_digest_is_keyed_and_shows_nothing_of_the_address() -> None:
     assert "ana" not in digest
 
 
+def person(customer_id: str = "ana", **addresses: str) -> CustomerRow:
+    return CustomerRow(
+        "default", customer_id, "s", "{}", None, orjson.dumps(addresses).decode(), "{}", loaded=True, updated_us=0
+    )
+
+
+def suppress(rig: Rig, digest: str, channel: str, cause: Cause, *, after_us: int = 0) -> None:
+    row = SuppressionRow("default", channel, digest, cause.value, rig.now_us + after_us)
+    rig.store.write(lambda c: insert_suppressions(c, [row]))
+
+
+def barred(rig: Rig, *people: CustomerRow) -> list[dict[str, str]]:
+    """By channel: the cause."""
+    found = rig.store.read(lambda c: suppressed(c, rig.engine.runtime, people))
+    return [{channel: row.cause for channel, row in each.items()} for each in found]
+
+
 def test_an_address_stays_suppressed_for_its_first_cause_on_its_channel_and_for_its_tenant() -> None:
     digest = address_digest(SECRET, "ana@example.com")
     with Rig() as rig:
-        for cause in (Cause.COMPLAINED, Cause.BOUNCED):
-            row = SuppressionRow("default", "email", digest, cause.value, rig.now_us)
-            rig.store.write(lambda c, row=row: insert_suppressions(c, [row]))  # type: ignore[misc]
+        suppress(rig, digest, "email", Cause.COMPLAINED)
+        suppress(rig, digest, "email", Cause.BOUNCED, after_us=1)
         other = SuppressionRow("other", "push", digest, Cause.BOUNCED.value, rig.now_us)
         rig.store.write(lambda c: insert_suppressions(c, [other]))
-        books = [
-            {"email": "ANA@example.com", "push": "ana@example.com"},
-            {"email": "bob@example.com"},
-            {},
+        people = [
+            person(email="ANA@example.com", push="ana@example.com"),
+            person(email="bob@example.com"),
+            person(),
         ]
-        found = rig.store.read(lambda c: suppressed(c, rig.engine.runtime, books))
-        assert [{channel: row.cause for channel, row in each.items()} for each in found] == [
-            {"email": Cause.COMPLAINED},
-            {},
-            {},
+        assert barred(rig, *people) == [{"email": Cause.COMPLAINED}, {}, {}]
+
+
+@given(st.permutations([(5, Cause.BOUNCED), (3, Cause.UNSUBSCRIBED), (3, Cause.COMPLAINED), (9, Cause.NO_CONSENT)]))
+@settings(max_examples=10)
+def test_whatever_is_told_first_the_earliest_cause_stays(told: list[tuple[int, Cause]]) -> None:
+    with Rig() as rig:
+        for after_us, cause in told:
+            suppress(rig, address_digest(SECRET, "ana@example.com"), "email", cause, after_us=after_us)
+        (row,) = rig.dump("suppressions")["suppressions"]
+        assert row[3:] == (Cause.COMPLAINED, rig.now_us + 3)
+
+
+def test_an_address_may_be_suppressed_on_every_channel_and_so_may_a_customer_by_id() -> None:
+    with Rig() as rig:
+        suppress(rig, address_digest(SECRET, "5551234"), EVERY, Cause.REQUESTED)
+        suppress(rig, customer_digest(SECRET, "bob"), "push", Cause.UNSUBSCRIBED)
+        suppress(rig, customer_digest(SECRET, "eve"), EVERY, Cause.COMPLAINED)
+        people = [
+            person(sms="555-1234", chat="555 1234", email="ana@example.com"),
+            person("bob", email="bob@example.com"),
+            person("eve"),
         ]
+        assert barred(rig, *people) == [
+            {"sms": Cause.REQUESTED, "chat": Cause.REQUESTED},
+            {"push": Cause.UNSUBSCRIBED},
+            {EVERY: Cause.COMPLAINED},
+        ]
+        ana, bob, eve = rig.store.read(lambda c: suppressed(c, rig.engine.runtime, people))
+        assert [barring(ana, channel) is not None for channel in ("sms", "email", None)] == [True, False, False]
+        assert [barring(bob, channel) is not None for channel in ("push", "email", None)] == [True, False, False]
+        assert [barring(eve, channel) is not None for channel in ("push", "email", None)] == [True, True, True]
+
+
+def test_the_id_of_a_customer_is_no_address() -> None:
+    assert customer_digest(SECRET, "ana") != address_digest(SECRET, "ana")
