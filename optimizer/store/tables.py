@@ -226,14 +226,14 @@ touches = Table(
     Column("reserved_micro", BigInteger, nullable=False),
     Index(None, "tenant", "dispatch", "state", "channel", "due_us"),
     Index(None, "tenant", "state", "expires_us"),
-    Index(None, "tenant", "subject_id", "send_us"),
+    Index(None, "tenant", "subject_id", "due_us"),
 )
 """The outbox: where each touch stands.
 
-`seq` and `reason` are those of its last transition; `due_us` is when it is to be sent (again), `attempts` how often
-that was tried. `counts` says whether it counts for contact limits, `reserved_micro` what it takes of its campaign's
-budget, in millionths. A touch of another system (`dispatch` is `external`) has the record id of the event that told of
-it in the place of a decision's id.
+`seq` and `reason` are those of its last transition; `due_us` is when it is to be sent (again), or was, `attempts` how
+often that was tried. `counts` says whether it counts for contact limits, `reserved_micro` what it takes of its
+campaign's budget, in millionths. A touch of another system (`dispatch` is `external`) has the record id of the event
+that told of it in the place of a decision's id.
 """
 
 touch_transitions = Table(

@@ -59,6 +59,7 @@ _CHANGES = (
     "new_reason",
 )
 _SENT_US = _CHANGES.index("new_sent_us")
+_DUE_US = _CHANGES.index("new_due_us")
 _ATTEMPTS = _CHANGES.index("new_attempts")
 
 
@@ -66,7 +67,7 @@ class TouchChange(NamedTuple):
     """A touch's next state.
 
     A lease is held by `lease_token` until `lease_until_us`; a change without them ends it. `due_us` says when the
-    touch is to be sent (None: as before).
+    touch is to be sent (None: as before, and `at_us` where it is sent now).
     """
 
     decision_id: str
@@ -100,12 +101,15 @@ def transition(connection: Connection, tenant: str, changes: Sequence[TouchChang
     updates: dict[str, tuple[Any, ...]] = {}
     for change in changes:
         seq = seqs[change.decision_id] = seqs[change.decision_id] + 1
+        sent_us = change.at_us if change.state == "sent" else None
         transitions.append(
             TransitionRow(tenant, change.decision_id, seq, change.state, change.at_us, change.reason, change.due_us)
         )
         before = updates.get(change.decision_id)
         attempts = int(change.state == "sending") + (before[_ATTEMPTS] if before else 0)
-        sent_us = change.at_us if change.state == "sent" else None
+        due_us = sent_us if change.due_us is None else change.due_us
+        if due_us is None and before is not None:
+            due_us = before[_DUE_US]
         # Only the last state of each touch is written, with the first time that it was sent.
         updates[change.decision_id] = (
             tenant,
@@ -115,7 +119,7 @@ def transition(connection: Connection, tenant: str, changes: Sequence[TouchChang
             sent_us if before is None or before[_SENT_US] is None else before[_SENT_US],
             change.lease_token,
             change.lease_until_us,
-            change.due_us,
+            due_us,
             attempts,
             change.reason,
         )

@@ -108,7 +108,7 @@ class Projections:
             seq=moves[-1].seq,
             reason=moves[-1].reason,
             sent_us=next((move.at_us for move in moves if move.state == "sent"), None),
-            due_us=next((move.due_us for move in reversed(moves) if move.due_us is not None), touch.due_us),
+            due_us=next((at_us for move in reversed(moves) if (at_us := _due_us(move)) is not None), touch.due_us),
             attempts=sum(move.state == "sending" for move in moves),
         )
 
@@ -174,6 +174,11 @@ class Projections:
     def _has_left(self, decision_id: str | None) -> bool:
         """Whether a decision that is not there is one that left the log."""
         return decision_id is not None and decision_id < self._cut and made_us(decision_id) is not None
+
+
+def _due_us(move: TransitionRow) -> int | None:
+    """When the touch was sent, or is to be sent from then on, where a transition says so."""
+    return move.at_us if move.state == "sent" else move.due_us
 
 
 def _told(book: history.Ledger, mine: Sequence[TouchRow], opens: Mapping[str, Sequence[int]]) -> history.Ledger:

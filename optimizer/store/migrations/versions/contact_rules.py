@@ -10,7 +10,7 @@ _STRING = sa.String().with_variant(sa.String(collation="C"), "postgresql")
 
 
 def upgrade() -> None:
-    """Add columns to the touches, and the new tables. Touches of before count, and are due at their time to be sent."""
+    """Add columns to the touches, and the new tables. Touches of before count, and were due when they were sent."""
     with op.batch_alter_table("touch_transitions") as batch:
         batch.add_column(sa.Column("due_us", sa.BigInteger(), nullable=True))
     op.drop_index("ix_touches_tenant_state_send_us", "touches")
@@ -22,7 +22,7 @@ def upgrade() -> None:
         batch.add_column(sa.Column("reason", _STRING, nullable=True))
         batch.add_column(sa.Column("reserved_micro", sa.BigInteger(), nullable=False, server_default="0"))
     op.execute(
-        "UPDATE touches SET due_us = send_us, reason = (SELECT t.reason FROM touch_transitions t "
+        "UPDATE touches SET due_us = COALESCE(sent_us, send_us), reason = (SELECT t.reason FROM touch_transitions t "
         "WHERE t.tenant = touches.tenant AND t.decision_id = touches.decision_id AND t.seq = touches.seq)"
     )
     with op.batch_alter_table("touches") as batch:
@@ -30,7 +30,7 @@ def upgrade() -> None:
             batch.alter_column(name, server_default=None)
     index = ["tenant", "dispatch", "state", "channel", "due_us"]
     op.create_index("ix_touches_tenant_dispatch_state_channel_due_us", "touches", index)
-    op.create_index("ix_touches_tenant_subject_id_send_us", "touches", ["tenant", "subject_id", "send_us"])
+    op.create_index("ix_touches_tenant_subject_id_due_us", "touches", ["tenant", "subject_id", "due_us"])
     _create()
 
 
