@@ -166,7 +166,7 @@ decisions = Table(
     Column("candidates", LargeBinary, nullable=False),
     Column("removed", LargeBinary, nullable=False),
     Column("scores", LargeBinary, nullable=False),
-    Index(None, "tenant", "campaign_id", "decision_id"),
+    Index(None, "tenant", "campaign_id", "decision_id", "reason"),
     Index(None, "tenant", "subject_id", "campaign_id", "decided_us"),
     postgresql_partition_by="RANGE (decision_id)",
 )
@@ -224,7 +224,7 @@ touches = Table(
     Column("attempts", Integer, nullable=False),
     _text("reason", nullable=True),
     Column("reserved_micro", BigInteger, nullable=False),
-    Index(None, "tenant", "dispatch", "state", "channel", "due_us"),
+    Index(None, "tenant", "campaign_id", "dispatch", "state", "channel", "due_us"),
     Index(None, "tenant", "state", "expires_us"),
     Index(None, "tenant", "subject_id", "due_us"),
 )

@@ -28,9 +28,13 @@ def upgrade() -> None:
     with op.batch_alter_table("touches") as batch:
         for name in ("counts", "due_us", "attempts", "reserved_micro"):
             batch.alter_column(name, server_default=None)
-    index = ["tenant", "dispatch", "state", "channel", "due_us"]
-    op.create_index("ix_touches_tenant_dispatch_state_channel_due_us", "touches", index)
+    index = ["tenant", "campaign_id", "dispatch", "state", "channel", "due_us"]
+    op.create_index("ix_touches_tenant_campaign_id_dispatch_state_channel_due_us", "touches", index)
     op.create_index("ix_touches_tenant_subject_id_due_us", "touches", ["tenant", "subject_id", "due_us"])
+    op.drop_index("ix_decisions_tenant_campaign_id_decision_id", "decisions")
+    # With the reason in it, decisions are counted by reason without a look at them.
+    index = ["tenant", "campaign_id", "decision_id", "reason"]
+    op.create_index("ix_decisions_tenant_campaign_id_decision_id_reason", "decisions", index)
     _create()
 
 
