@@ -5,7 +5,7 @@ A change must therefore do nothing but use its connection, so that running it tw
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -24,6 +24,8 @@ ATTEMPTS: Final = 5
 """How often a transaction is tried that lost against others."""
 
 _AFTER: Final = "after_commit"
+_BEFORE: Final = "before_commit"
+_NOTES: Final = "what is known in this transaction"
 _NEXT: Final = "who comes next"
 
 _LOST: Final = {"40001", "40P01"}
@@ -53,6 +55,17 @@ def after_commit(connection: Connection, act: Callable[[], None]) -> None:
     connection.info.setdefault(_AFTER, []).append(act)
 
 
+def before_commit(connection: Connection, act: Callable[[], None]) -> None:
+    """Do something last, such as to change a row that many others wait for; it may raise `StartAgain`."""
+    connection.info.setdefault(_BEFORE, []).append(act)
+
+
+def notes(connection: Connection) -> dict[str, Any]:
+    """What somebody keeps in mind until this transaction ends, by a name of their own."""
+    found: dict[str, Any] = connection.info.setdefault(_NOTES, {})
+    return found
+
+
 def only_to_write(connection: Connection) -> None:
     """Say that what is left of this change is to be written: whoever comes next may begin."""
     pass_on: Callable[[], object] = connection.info.get(_NEXT, bool)
@@ -67,10 +80,14 @@ def _read(engine: Engine, query: Callable[[Connection], T]) -> T:
 def _write(engine: Engine, change: Callable[[Connection], T], pass_on: Callable[[], object]) -> T:
     with engine.connect() as connection:
         acts = connection.info[_AFTER] = []
+        last = connection.info[_BEFORE] = []
+        connection.info[_NOTES] = {}
         connection.info[_NEXT] = pass_on
         with metrics.COMMIT_SECONDS.time(), connection.begin() as transaction:
             result = change(connection)
             pass_on()
+            for act in last:
+                act()
             try:
                 transaction.commit()
             except DBAPIError as error:

@@ -10,7 +10,7 @@ from optimizer.errors import Unavailable
 from optimizer.store import Store
 from optimizer.store.ledgers import put_ledgers
 from optimizer.store.tables import ledger
-from optimizer.store.transactions import after_commit
+from optimizer.store.transactions import StartAgain, after_commit, before_commit, notes
 from tests import databases
 
 if TYPE_CHECKING:
@@ -82,3 +82,34 @@ def test_a_lost_cause_is_given_up_and_not_counted(store: Store) -> None:
     with pytest.raises(Unavailable):
         store.write(change)
     assert seen == []
+
+
+def test_what_is_done_last_comes_after_the_change_and_is_part_of_its_transaction(store: Store) -> None:
+    order: list[str] = []
+
+    def change(connection: Connection) -> None:
+        before_commit(connection, lambda: put_ledgers(connection, "default", {"last": "[]"}))
+        before_commit(connection, lambda: order.append("last"))
+        order.append("change")
+
+    store.write(change)
+    assert order == ["change", "last"]
+    assert store.read(keys) == ["last"]
+
+
+def test_what_is_done_last_may_find_that_everything_has_to_begin_anew(store: Store) -> None:
+    begun: list[dict[str, object]] = []
+
+    def last() -> None:
+        if len(begun) < 3:
+            raise StartAgain
+
+    def change(connection: Connection) -> None:
+        begun.append(dict(notes(connection)))
+        notes(connection)["attempt"] = len(begun)
+        put_ledgers(connection, "default", {f"attempt {len(begun)}": "[]"})
+        before_commit(connection, last)
+
+    store.write(change)
+    assert store.read(keys) == ["attempt 3"]
+    assert begun == [{}, {}, {}], "what is kept in mind ends with its transaction"
