@@ -51,7 +51,7 @@ def figures() -> Iterator[Figure]:
 
 
 def _against_copy(server: Server, stocked: str, folder: Path) -> Iterator[Figure]:
-    for what, work in (("optimizer run", _run), ("/v1/decisions:batch", _batch)):
+    for what, work in (("optimizer run", _run), ("/v1/decisions:batch", batch)):
         url = server.database(like=stocked)
         server.settle()
         before = copying.counted(url)
@@ -77,13 +77,13 @@ def _on_sqlite(folder: Path) -> Iterator[Figure]:
     """One after the other on one database; the batch comes last, for it finds a longer log."""
     url = f"sqlite:///{folder / 'bulk.db'}"
     yield _stocked(url, folder, ON_SQLITE)
-    for what, work in (("optimizer run", _run), ("/v1/events", _events), ("/v1/decisions:batch", _batch)):
+    for what, work in (("optimizer run", _run), ("/v1/events", _events), ("/v1/decisions:batch", batch)):
         done = work(url, folder, ON_SQLITE)
         yield Figure(f"SQLite: {what}, {ON_SQLITE:,}", done.rows / done.seconds, "{:,.0f}/s")
 
 
 @dataclass(frozen=True, slots=True)
-class _Done:
+class Done:
     """What was done: so many rows of the log, in how long, with how much memory at the most."""
 
     rows: int
@@ -91,7 +91,7 @@ class _Done:
     peak_bytes: int
 
 
-def _ratio(what: str, done: _Done, rows: int, copy: Copied, log: str) -> Figure:
+def _ratio(what: str, done: Done, rows: int, copy: Copied, log: str) -> Figure:
     if done.rows != rows:
         raise AssertionError(f"{what}: {done.rows:,} were acknowledged and {rows:,} are in the database")
     rate, copied = done.rows / done.seconds, copy.rows[log] / copy.seconds
@@ -112,7 +112,7 @@ def _stocked(url: str, folder: Path, customers: int) -> Figure:
     return Figure(f"{kind}: {customers:,} customers stored", customers / (perf_counter() - start), "{:,.0f}/s")
 
 
-def _run(url: str, folder: Path, _customers: int) -> _Done:
+def _run(url: str, folder: Path, _customers: int) -> Done:
     """`optimizer run` as a process of its own; its time is that of the run, as the table of runs has it."""
     place = past.Place.make(folder, url)
     log = folder / "run.log"
@@ -122,10 +122,11 @@ def _run(url: str, folder: Path, _customers: int) -> _Done:
     if status:
         raise RuntimeError(f"optimizer run failed: {services.tail(log)}")
     [(decided, started_us, finished_us)] = _rows(url, "SELECT decided, started_us, finished_us FROM runs")
-    return _Done(decided, (finished_us - started_us) / 1e6, usage.ru_maxrss * _KIB)
+    return Done(decided, (finished_us - started_us) / 1e6, usage.ru_maxrss * _KIB)
 
 
-def _batch(url: str, folder: Path, customers: int) -> _Done:
+def batch(url: str, folder: Path, customers: int) -> Done:
+    """Every customer asked for in one request."""
     questions = (
         {"campaign_id": past.CAMPAIGN, "customer_id": customer_id, "request_id": f"asked-{customer_id}"}
         for customer_id in past.customer_ids(customers)
@@ -133,7 +134,7 @@ def _batch(url: str, folder: Path, customers: int) -> _Done:
     return _posted("/v1/decisions:batch", url, folder, questions, b'"decision":')
 
 
-def _events(url: str, folder: Path, n: int) -> _Done:
+def _events(url: str, folder: Path, n: int) -> Done:
     found = _rows(url, "SELECT decision_id FROM decisions WHERE occasion IS NOT NULL ORDER BY decision_id")
     return _posted("/v1/events", url, folder, _reports([row[0] for row in found[:n]]), b'"accepted"')
 
@@ -152,7 +153,7 @@ def _reports(decision_ids: Sequence[str]) -> Iterator[dict[str, Any]]:
             yield event
 
 
-def _posted(path: str, url: str, folder: Path, rows: Iterable[dict[str, Any]], good: bytes) -> _Done:
+def _posted(path: str, url: str, folder: Path, rows: Iterable[dict[str, Any]], good: bytes) -> Done:
     """Rows as NDJSON in one request to the service; how many were answered with what is `good`, and how soon."""
     body = folder / "rows.ndjson"
     with body.open("wb") as file:
@@ -173,7 +174,7 @@ def _posted(path: str, url: str, folder: Path, rows: Iterable[dict[str, Any]], g
         connection.close()
         if answer.status != 200 or found[b'"error":']:  # noqa: PLR2004 -- the status
             raise RuntimeError(f"{path}: status {answer.status}, {found}, {left!r}: {services.tail(service.log)}")
-        return _Done(found[good], seconds, _peak_bytes(service.process.pid))
+        return Done(found[good], seconds, _peak_bytes(service.process.pid))
 
 
 def _peak_bytes(pid: int) -> int:

@@ -44,15 +44,15 @@ def figures() -> Iterator[Figure]:
     """On PostgreSQL with one and with two processes of each service, then on SQLite."""
     with TemporaryDirectory() as folder, postgres.server() as server:
         model = _peer_model(Path(folder))
-        bodies = _bodies()
+        bodies = bodies_of_questions()
         stocked = server.database()
         past.make(stocked, Path(folder), CUSTOMERS, CUSTOMERS)
-        fresh = partial(_copied, server, stocked)
+        fresh = partial(copied, server, stocked)
         for processes in (1, 2):
             yield from _Contest("PostgreSQL", processes, Path(folder), bodies, model, fresh).figures()
         first = Path(folder) / "stocked.db"
         past.make(f"sqlite:///{first}", Path(folder), CUSTOMERS, CUSTOMERS)
-        fresh = partial(_copied_file, first, Path(folder))
+        fresh = partial(copied_file, first, Path(folder))
         yield from _Contest("SQLite", 1, Path(folder), bodies, model, fresh).figures()
 
 
@@ -69,7 +69,7 @@ def _peer_model(folder: Path) -> Path:
     return path
 
 
-def _bodies() -> list[bytes]:
+def bodies_of_questions() -> list[bytes]:
     """Everything of a question but its id, which comes last."""
     rng = np.random.default_rng(2)
     ids = past.customer_ids(CUSTOMERS)
@@ -80,7 +80,7 @@ def _bodies() -> list[bytes]:
     ]
 
 
-def _requests(bodies: Sequence[bytes]) -> Iterator[bytes]:
+def questions(bodies: Sequence[bytes]) -> Iterator[bytes]:
     """Questions about one customer after the other, each with an id of its own."""
     for turn in count():
         for place, body in enumerate(bodies):
@@ -88,7 +88,8 @@ def _requests(bodies: Sequence[bytes]) -> Iterator[bytes]:
 
 
 @contextmanager
-def _copied(server: Server, stocked: str) -> Iterator[str]:
+def copied(server: Server, stocked: str) -> Iterator[str]:
+    """A database like that one, as long as it is needed."""
     url = server.database(like=stocked)
     server.settle()
     try:
@@ -98,7 +99,8 @@ def _copied(server: Server, stocked: str) -> Iterator[str]:
 
 
 @contextmanager
-def _copied_file(stocked: Path, folder: Path) -> Iterator[str]:
+def copied_file(stocked: Path, folder: Path) -> Iterator[str]:
+    """The same of a file."""
     with TemporaryDirectory(dir=folder) as own:
         path = Path(own) / "copy.db"
         shutil.copy(stocked, path)
@@ -151,7 +153,7 @@ class _Contest:
 
     def _at_half(self, most: float) -> Figure:
         with self._started("ours") as service:
-            requests = _requests(self.bodies)
+            requests = questions(self.bodies)
             measured = load.steady(service.ports, requests, most / 2, WARM_UP_S, STEADY_SECONDS)
             service.note(measured)
         return Figure(
@@ -166,7 +168,7 @@ class _Contest:
     def _round(self, name: str) -> dict[int, Load]:
         """A load of each level on a service; each with questions of its own."""
         with self._started(name) as service:
-            requests = _requests(self.bodies)
+            requests = questions(self.bodies)
             measured = {}
             for connections in CONNECTIONS:
                 measured[connections] = load.closed(service.ports, requests, connections, WARM_UP_S, SECONDS)

@@ -110,7 +110,7 @@ def make(url: str, folder: Path, customers: int, touched: int) -> None:
 
 def _people(rng: Generator, ids: Sequence[str]) -> Iterator[Customer]:
     for place, (customer_id, attributes) in enumerate(zip(ids, attributes_of(rng, len(ids)), strict=True)):
-        yield Customer(customer_id, attributes, shop.ZONES[place % len(shop.ZONES)], {}, {})
+        yield Customer(customer_id, attributes, shop.ZONES[place % len(shop.ZONES)], {}, shop.CONSENTS)
 
 
 def attributes_of(rng: Generator, n: int) -> list[dict[str, Any]]:

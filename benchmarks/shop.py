@@ -35,6 +35,8 @@ NOW = datetime(2026, 1, 5, 14, 30, tzinfo=UTC)
 ZONES = ("America/New_York", "America/Chicago", "America/Denver", "America/Los_Angeles")
 NUMBERS = tuple(f"number_{i}" for i in range(20))
 CATEGORIES = {"segment": 12, "region": 30}
+CONSENTS = {f"{channel}_marketing": True for channel in ("email", "sms", "push", "chat")}
+"""Which every customer has given."""
 _SLOTS = {"early": (7, 9), "morning": (9, 12), "midday": (12, 15), "afternoon": (15, 18), "evening": (18, 21)}
 _CHANNELS = ("email", "sms", "push", "chat")
 _TONES = ("warm", "direct", "playful", "urgent", "warm", "direct")
@@ -76,6 +78,25 @@ def campaign(categories: Mapping[str, int] = CATEGORIES, importance: Literal["on
             "reward": {"events": [{"name": "bought", "value": 1, "window": "20h"}]},
         }
     )
+
+
+def with_policy(plain: CampaignFile) -> CampaignFile:
+    """The same with the contact rules of a real campaign: hours, caps, a gap, a cooldown, a blackout, consent."""
+    data = plain.model_dump(mode="json", by_alias=True)
+    for channel in data["catalog"]["channels"]:
+        channel["consent"] = f"{channel['id']}_marketing"
+    data["catalog"]["messages"][1]["caps"] = [{"count": 1, "window": {"rolling": "30d"}}]
+    data["contact_policy"] = {
+        "quiet_hours": [{"days": "all", "from": "21:00", "to": "08:00", "action": "defer"}],
+        "caps": [
+            {"id": "day", "count": 1, "window": {"calendar": "day"}, "channels": ["email", "push", "sms"]},
+            {"id": "week", "count": 3, "window": {"rolling": "7d"}},
+        ],
+        "min_gap": "20h",
+        "cooldowns": [{"after": {"ignored_touches": 2, "within": "30d"}, "for": "60d", "scope": "message"}],
+        "blackouts": [{"from": "2026-02-01T00:00", "until": "2026-02-03T00:00", "reason": "institutional launch"}],
+    }
+    return CampaignFile.model_validate(data)
 
 
 def columns(rng: Generator, n: int, categories: Mapping[str, int] = CATEGORIES) -> Columns:
