@@ -10,8 +10,9 @@ run: $(STAMP)
 	@$(BIN)/optimizer demo
 	@$(BIN)/optimizer serve --config configs/demo.yaml
 
+# On two cores; the tests of a file are run by one process, in their order.
 test: lint
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadfile
 
 # Takes five minutes; its short form is a part of the tests.
 security: $(STAMP)

@@ -26,6 +26,14 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("database", databases.KINDS, indirect=True)
 
 
+@pytest.fixture(autouse=True, scope="session")
+def tables_at_once() -> Iterator[None]:
+    """No migration is run one by one for each of the many databases in memory: `test_migrations` does that."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("optimizer.store.store.migrate", databases.migrate_at_once)
+        yield
+
+
 @pytest.fixture(autouse=True)
 def database(request: pytest.FixtureRequest) -> Iterator[str]:
     """The kind of database of this test, `sqlite` or `postgresql`; `databases.fresh_url` makes one."""

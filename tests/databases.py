@@ -1,4 +1,4 @@
-"""Databases for tests: SQLite in memory, and a real PostgreSQL, started once for all tests where none is given.
+"""Databases for tests: SQLite in memory, and a real PostgreSQL, started once by each process where none is given.
 
 A module marked `pytestmark = pytest.mark.databases` has each of its tests run on both; `fresh_url` gives the test a new
 database, migrated and empty. `TEST_DATABASE_URL` names a PostgreSQL to use, with the right to create databases.
@@ -19,11 +19,12 @@ from typing import TYPE_CHECKING, Any, Final
 from sqlalchemy import URL, create_engine, make_url
 
 from optimizer.store import Store
+from optimizer.store.migrate import migrate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection, Engine
 
 KINDS: Final = ("sqlite", "postgresql")
 
@@ -102,6 +103,30 @@ def _make_template() -> None:
     Store(_url(name)).close()
 
 
+@lru_cache(maxsize=1)
+def _newest() -> tuple[str, ...]:
+    """What makes the newest tables in an empty SQLite, with whatever the migrations put into them."""
+    engine = create_engine("sqlite://")
+    with engine.begin() as connection:
+        migrate(connection)
+    with engine.connect() as connection:
+        driver: Any = connection.connection.driver_connection
+        made = tuple(line for line in driver.iterdump() if line not in {"BEGIN TRANSACTION;", "COMMIT;"})
+    engine.dispose()
+    return made
+
+
+def migrate_at_once(connection: Connection) -> None:
+    """What `migrate` does; a SQLite in memory gets its tables as they are in the end, in a tenth of the time."""
+    if connection.dialect.name != "sqlite" or connection.engine.url.database:
+        migrate(connection)
+        return
+    cursor = connection.connection.cursor()
+    for statement in _newest():
+        cursor.execute(statement)
+    cursor.close()
+
+
 def execute(connection: Connection, sql: str, *values: object) -> list[Any]:
     """Run a statement with `?` for its values; its rows, if it has any."""
     if connection.dialect.name == "postgresql":
@@ -115,7 +140,12 @@ def _url(name: str) -> str:
 
 
 def _execute(statement: str) -> None:
-    engine = create_engine(server(), isolation_level="AUTOCOMMIT")
-    with engine.connect() as connection:
+    with _administration().connect() as connection:
         connection.exec_driver_sql(statement)
-    engine.dispose()
+
+
+@lru_cache(maxsize=1)
+def _administration() -> Engine:
+    engine = create_engine(server(), isolation_level="AUTOCOMMIT")
+    atexit.register(engine.dispose)  # before our own server is stopped
+    return engine

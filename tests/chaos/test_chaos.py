@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -16,9 +17,6 @@ from tests.chaos.outage import stop
 from tests.chaos.postgres import postgres
 from tests.chaos.scripts import show
 from tests.chaos.service import cluster
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +39,7 @@ def test_nothing_acknowledged_is_lost_on_sqlite(tmp_path: Path, *, small: bool) 
     assert not small or counted["disk full"]["answered 503"]
 
 
-def test_nothing_acknowledged_is_lost_on_postgresql(tmp_path: Path, *, small: bool) -> None:
+def test_nothing_acknowledged_is_lost_on_postgresql(*, small: bool) -> None:
     faults = {
         "killed": partial(kill, seconds=2),
         "connections cut": partial(cut, seconds=2),
@@ -50,11 +48,10 @@ def test_nothing_acknowledged_is_lost_on_postgresql(tmp_path: Path, *, small: bo
     }
     if small:
         faults["disk full"] = partial(fill, seconds=2)
-    # The server's user has to come to the disk.
-    for folder in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
-        folder.chmod(0o755)
-    with postgres(durable=False) as server, cluster(tmp_path, server, small=small) as service:
-        counted = service.live_through(faults)
+    with postgres(durable=False) as server, TemporaryDirectory(prefix="optimizer-chaos-") as folder:
+        Path(folder).chmod(0o755)  # the server's user has to come to the disk
+        with cluster(Path(folder), server, small=small) as service:
+            counted = service.live_through(faults)
     show(counted)
     assert counted["server stopped"]["answered 503"]
     assert not small or counted["disk full"]["answered 503"]

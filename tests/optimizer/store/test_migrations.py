@@ -49,6 +49,19 @@ def test_the_migrations_make_exactly_the_tables(store: Store) -> None:
     store.write(lambda connection: command.check(configuration(connection)))
 
 
+def test_the_tables_that_tests_get_at_once_are_those_that_the_migrations_make() -> None:
+    made = []
+    for making in (migrate, databases.migrate_at_once):
+        engines = open_engines("sqlite://")
+        with engines.write.begin() as connection:
+            making(connection)
+            of_tables = connection.exec_driver_sql("select type, name, tbl_name, sql from sqlite_master order by 1, 2")
+            made.append([*of_tables, *connection.exec_driver_sql("select * from alembic_version")])
+        engines.dispose()
+    assert made[0] == made[1]
+    assert len(made[0]) > 40
+
+
 @pytest.mark.databases
 def test_processes_may_open_a_new_database_at_once(tmp_path: Path) -> None:
     url = databases.empty_url(tmp_path / "100% new")
