@@ -74,6 +74,13 @@ class Version:
         message = next(m for m in self.catalog.messages if m.id == message_id)
         return message.creatives[channel_id]
 
+    @cached_property
+    def offers(self) -> Mapping[str, str]:
+        """The offer of each message that has one, as JSON text: what a message may say of it, so not what it costs."""
+        public = {"id", "type", "value", "unit"}
+        found = {m.id: m.offer for m in self.catalog.messages if m.offer is not None}
+        return {name: offer.model_dump_json(include=public) for name, offer in found.items()}
+
     def send_window(self, schedule: Schedule, arm: int) -> tuple[int, int]:
         """When a touch of this arm, by its index, is sent, and when it expires."""
         slot = self.catalog.slot_of[arm]

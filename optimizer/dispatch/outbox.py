@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from optimizer.clock import from_us
-from optimizer.dispatch.senders import Outgoing, addresses_of
+from optimizer.dispatch.outgoing import outgoing
 from optimizer.reasons import Reason
 from optimizer.store import customers, decisions, touches
 from optimizer.store.touches import TouchChange
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from optimizer.dispatch.routes import Routes
+    from optimizer.dispatch.senders import Outgoing
     from optimizer.runtime import Runtime
     from optimizer.store.rows import CustomerRow, TouchRow
     from optimizer.versions import Versions
@@ -149,27 +149,17 @@ class Outbox:
         self, connection: Connection, page: Sequence[TouchRow], people: Mapping[str, CustomerRow]
     ) -> list[Outgoing]:
         heads = decisions.heads_by_ids(connection, self._runtime.tenant, [touch.decision_id for touch in page])
-        outgoing = []
-        for touch in page:
-            person, channel = people[touch.subject_id], touch.channel or ""
-            version = self._versions.get(connection, touch.campaign_id, heads[touch.decision_id].config_hash)
-            creative = version.creative(touch.message, channel)
-            outgoing.append(
-                Outgoing(
-                    touch.decision_id,
-                    touch.tenant,
-                    touch.campaign_id,
-                    person.customer_id,
-                    addresses_of(person.addresses).get(channel),
-                    channel,
-                    touch.message,
-                    creative.template,
-                    creative.version,
-                    from_us(touch.send_us).isoformat(),
-                    person.attributes,
-                )
+        return [
+            outgoing(
+                self._versions.get(connection, touch.campaign_id, heads[touch.decision_id].config_hash),
+                people[touch.subject_id],
+                message=touch.message,
+                channel=touch.channel or "",
+                decision_id=touch.decision_id,
+                send_us=touch.send_us,
             )
-        return outgoing
+            for touch in page
+        ]
 
     def _sent(self, connection: Connection, page: Sequence[TouchRow]) -> None:
         """Note what was sent. An event may have proved it already, and the lease may have run out."""

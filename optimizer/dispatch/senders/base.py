@@ -23,6 +23,7 @@ class Outgoing:
         message, template, version: what to say, by reference; pinned when it was decided.
         send_at: when it was due, ISO 8601 in UTC.
         attributes: the customer's, as JSON text.
+        offer: the one in the message, as JSON text: id, type, value and unit; `null` where there is none.
         test: whether it is a test send, which has to be recognisable as one.
     """
 
@@ -37,6 +38,7 @@ class Outgoing:
     version: int
     send_at: str
     attributes: str = "{}"
+    offer: str = "null"
     test: bool = False
 
 
@@ -64,6 +66,12 @@ class Outcome:
 
 SENT: Final = Outcome(Result.SENT)
 """It was sent, and there is no more to say."""
+NO_TIME: Final = Outcome(Result.TEMPORARY, "there was no time left to try it")
+"""It was not tried: what stood before it took too long."""
+NO_ADDRESS: Final = Outcome(Result.PERMANENT, "there is no address for this channel")
+
+CALL_S: Final = 15.0
+"""For how long a call begins to send touches; those that are left then are given back as `NO_TIME`."""
 
 
 class Sender(Protocol):
