@@ -14,13 +14,13 @@ import orjson
 from optimizer import history, metrics
 from optimizer.clock import from_us
 from optimizer.decider import Batch, Choices
-from optimizer.errors import Conflict, InvalidInput, OptimizerError
+from optimizer.errors import Conflict, InvalidInput, NotFound, OptimizerError
 from optimizer.facts import batch_of, context_of, history_of
 from optimizer.groups import GROUPS, Group, assign
 from optimizer.reasons import ALLOWED, Reason
 from optimizer.scalars import ZONES
 from optimizer.store import customers, decisions, events, ledgers, touches
-from optimizer.store.rows import CustomerRow, DecisionRow, EventRow
+from optimizer.store.rows import CampaignRow, CustomerRow, DecisionRow, EventRow
 from optimizer.store.transactions import after_commit, only_to_write
 
 if TYPE_CHECKING:
@@ -113,15 +113,25 @@ class Subject:
     """One customer to decide for, with the facts merged.
 
     Attributes:
+        person: the customer, whom the transaction holds.
         context: what is logged with the decision, see `optimizer.facts.context_of`.
     """
 
-    customer_id: str
-    subject_id: str
+    person: CustomerRow
     context: Mapping[str, Any]
     request_id: str | None = None
     request_hash: str | None = None
     occasion: str | None = None
+
+    @property
+    def customer_id(self) -> str:
+        """The customer's id."""
+        return self.person.customer_id
+
+    @property
+    def subject_id(self) -> str:
+        """What stands for the customer in the logs."""
+        return self.person.subject_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +180,8 @@ class Decisions:
     def answer(self, connection: Connection, requests: Sequence[DecisionRequest]) -> list[Decision | OptimizerError]:
         """Decide each request, or say why not, in order; of one customer or request id the later sees the earlier."""
         answers: dict[int, Decision | OptimizerError] = {}
-        standings = {name: self._standing(connection, name) for name in dict.fromkeys(r.campaign_id for r in requests)}
+        named = self._versions.kept(connection, dict.fromkeys(request.campaign_id for request in requests))
+        standings = {name: self._standing(connection, row) for name, row in named.items()}
         people = self._people(
             connection, [r.customer_id for r in requests if isinstance(standings[r.campaign_id], _Standing)]
         )
@@ -192,10 +203,11 @@ class Decisions:
             waiting = later
         return [answers[place] for place in range(len(requests))]
 
-    def _standing(self, connection: Connection, campaign_id: str) -> _Standing | OptimizerError:
+    def _standing(self, connection: Connection, row: CampaignRow | NotFound) -> _Standing | OptimizerError:
+        if isinstance(row, NotFound):
+            return row
         try:
-            row = self._versions.row(connection, campaign_id)
-            return _Standing(self._versions.get(connection, campaign_id, row.config_hash), row.state != "active")
+            return _Standing(self._versions.get(connection, row.campaign_id, row.config_hash), row.state != "active")
         except OptimizerError as error:
             return error
 
@@ -259,7 +271,7 @@ class Decisions:
             raise InvalidInput("timezone: expected an IANA time zone such as America/Mexico_City")
         known = {name: clean.get(name) for name in request.attributes}
         context = context_of(version, row, known, request.timezone)
-        return Subject(request.customer_id, row.subject_id, context, request.request_id, request.body_hash)
+        return Subject(row, context, request.request_id, request.body_hash)
 
     def decide(
         self, connection: Connection, version: Version, subjects: Sequence[Subject], *, paused: bool
@@ -270,7 +282,7 @@ class Decisions:
     def prepare(
         self, connection: Connection, version: Version, subjects: Sequence[Subject], *, paused: bool
     ) -> Prepared:
-        """Read the history of these customers, whom the transaction holds, and decide; nothing is written yet."""
+        """Read what is known of these customers, whom the transaction holds, and decide; nothing is written yet."""
         if not subjects:
             return Prepared(version, [], {}, ())
         runtime = self._runtime
@@ -283,8 +295,9 @@ class Decisions:
         histories = history_of(list(books.values()), version, now_us)
         settings = version.campaign.groups
         groups = assign([s.customer_id for s in subjects], settings, settings.salt)
+        active = not paused and version.runs_at(from_us(now_us))
         batch = batch_of(version, now_us, ids, groups, contexts, histories)
-        if paused or not version.runs_at(from_us(now_us)):
+        if not active:
             served, choices = None, nothing(batch, len(version.catalog), Reason.CAMPAIGN_NOT_ACTIVE)
         else:
             choices = version.decider.decide(batch, served.scorer if served else None)

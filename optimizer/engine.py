@@ -113,7 +113,8 @@ class Engine:
         worker: str | None = None,
     ) -> None:
         clock, ids, secret = clock or _machine_clock(store), ids or IdSource(), secret or Secret.ephemeral()
-        self._compose(Runtime(store, clock, ids, attributes, secret, tenant), routes, publish_every, worker)
+        runtime = Runtime(store, clock, ids, attributes, secret, tenant, routes=routes)
+        self._compose(runtime, routes, publish_every, worker)
 
     def _compose(self, runtime: Runtime, routes: Routes, publish_every: timedelta, worker: str | None) -> None:
         self.runtime = runtime

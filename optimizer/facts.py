@@ -31,6 +31,11 @@ if TYPE_CHECKING:
 
 TOUCHES = "touches_in_campaign"
 """Beside the history features: the touches that this campaign has made or planned for the customer."""
+CONTACT = "contact"
+"""Beside them too: what contact rules read, see `optimizer.contact.facts`; left out where there is nothing to say."""
+
+CONTACT = "contact"
+"""Beside them: what contact rules were filtered by, see `optimizer.contact.facts`; left out where that is nothing."""
 
 _ONE_VALUE = {name: kind for name, kind in HISTORY_FEATURES.items() if name not in PER_CHANNEL_FEATURES}
 
@@ -100,6 +105,7 @@ def batch_of(  # noqa: PLR0913, PLR0917 -- the columns of a log
     context, past = columns_of(version, version.types, contexts, histories)
     zones = [c["timezone"] for c in contexts]
     place = {zone: i for i, zone in enumerate(dict.fromkeys(zones))}
+    needed = version.contact.active or any(CONTACT in each for each in histories)
     return Batch(
         words=words(ids),
         groups=groups,
@@ -108,6 +114,7 @@ def batch_of(  # noqa: PLR0913, PLR0917 -- the columns of a log
         touches=np.array([h[TOUCHES] for h in histories], np.intp),
         schedules=schedules_of(version, list(place), [from_us(now_us)] * len(place)),
         schedule_of=np.array([place[zone] for zone in zones], np.intp),
+        contact=version.contact.reader.read([each.get(CONTACT, {}) for each in histories]) if needed else None,
     )
 
 

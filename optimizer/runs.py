@@ -17,6 +17,7 @@ from optimizer.reasons import Reason
 from optimizer.runtime import total
 from optimizer.store import customers, decisions, runs
 from optimizer.store.rows import RunRow
+from optimizer.store.transactions import StartAgain
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -213,7 +214,7 @@ class Runs:
         ids = [row.subject_id for row in people]
         done = decisions.decided_subjects(connection, tenant, campaign.campaign_id, run.occasion, ids)
         subjects = [
-            Subject(row.customer_id, row.subject_id, context_of(version, row, {}, None), occasion=run.occasion)
+            Subject(row, context_of(version, row, {}, None), occasion=run.occasion)
             for row in people
             if row.subject_id not in done
         ]
@@ -224,8 +225,12 @@ class Runs:
             return None
         run = runs.hold_run(connection, tenant, page.run_id)
         assert run is not None  # noqa: S101 - see above
-        if run.cursor != page.after or self._versions.row(connection, run.campaign_id).state != "active":
+        if run.cursor != page.after:
             return None
+        now = self._versions.kept(connection, [run.campaign_id])[run.campaign_id]
+        if now != campaign:
+            # Paused, or another version since: the page is decided anew by how the campaign stands.
+            raise StartAgain
         if not people:
             runs.finish_run(connection, tenant, run.run_id, now_us)
             return None

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from optimizer.attributes import Attributes
+    from optimizer.dispatch.routes import Routes
     from optimizer.ids import IdSource
     from optimizer.secret import Secret
     from optimizer.store import Store
@@ -35,6 +36,8 @@ class Runtime:
     """Whose data it is: what the query functions are given."""
     stopping: Event = field(default_factory=Event)
     """Set when the service is to end: what goes through pages leaves the rest for the next start."""
+    routes: Routes | None = None
+    """What carries out the touches of each channel; None where nothing is sent."""
 
     def now_us(self) -> int:
         """The clock's time, in microseconds since the epoch."""

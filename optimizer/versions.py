@@ -24,7 +24,7 @@ from optimizer.store.notices import notify
 from optimizer.store.rows import CampaignChangeRow, CampaignRow, CampaignVersionRow, DecisionHead, TouchRow
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
     from sqlalchemy import Connection
@@ -230,6 +230,12 @@ class Versions:
         """How a campaign stands. Raises NotFound."""
         return _found(campaigns.campaign_by_id(connection, self._runtime.tenant, campaign_id), campaign_id)
 
+    def kept(self, connection: Connection, campaign_ids: Iterable[str]) -> dict[str, CampaignRow | NotFound]:
+        """How campaigns stand, or that there is no such one; it does not change until this transaction ends."""
+        wanted = list(campaign_ids)
+        found = campaigns.keep_campaigns(connection, self._runtime.tenant, wanted)
+        return {each: found.get(each) or _unknown(each) for each in wanted}
+
     def all(self, connection: Connection) -> list[CampaignRow]:
         """Every campaign as it stands, in the order of their ids."""
         return campaigns.all_campaigns(connection, self._runtime.tenant)
@@ -261,5 +267,9 @@ class Versions:
 
 def _found(row: CampaignRow | None, campaign_id: str) -> CampaignRow:
     if row is None:
-        raise NotFound(f"there is no campaign {campaign_id!r}: load its file first")
+        raise _unknown(campaign_id)
     return row
+
+
+def _unknown(campaign_id: str) -> NotFound:
+    return NotFound(f"there is no campaign {campaign_id!r}: load its file first")

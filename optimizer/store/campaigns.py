@@ -6,15 +6,22 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from sqlalchemy import bindparam, select, update
 
-from optimizer.store.bulk import insert_missing, insert_rows, run, upsert_rows
+from optimizer.store.bulk import insert_missing, insert_rows, one_of, run, select_in, upsert_rows
 from optimizer.store.rows import CampaignChangeRow, CampaignRow, CampaignVersionRow
 from optimizer.store.tables import campaign_changes, campaign_versions, campaigns
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from sqlalchemy import Connection
 
 _CURRENT = select(*campaigns.columns)
 _BY_ID = _CURRENT.where(campaigns.c.tenant == bindparam("tenant"), campaigns.c.campaign_id == bindparam("campaign_id"))
+_KEPT = (
+    _CURRENT.where(campaigns.c.tenant == bindparam("tenant"), one_of(campaigns.c.campaign_id))
+    .order_by(campaigns.c.campaign_id)
+    .with_for_update(read=True)
+)
 _STATE_AFTER: Final = {"paused": "paused", "resumed": "active"}
 
 
@@ -26,7 +33,9 @@ def load_version(connection: Connection, row: CampaignVersionRow, change_id: str
     """
     # Of several processes that start with the same files, all but one wait here, and then find it done.
     insert_missing(connection, campaign_versions, [row], ("tenant", "campaign_id", "config_hash"))
-    now = _hold_campaign(connection, row.tenant, row.campaign_id)
+    now = campaign_by_id(connection, row.tenant, row.campaign_id)
+    if now is None or now.config_hash != row.config_hash:
+        now = _hold_campaign(connection, row.tenant, row.campaign_id)
     if now is not None and now.config_hash == row.config_hash:
         return False
     state = now.state if now else "active"
@@ -85,8 +94,17 @@ def campaign_by_id(connection: Connection, tenant: str, campaign_id: str) -> Cam
     return CampaignRow._make(found[0]) if found else None
 
 
+def keep_campaigns(connection: Connection, tenant: str, campaign_ids: Iterable[str]) -> dict[str, CampaignRow]:
+    """How those campaigns stand, by id, and nobody changes that until this transaction ends; others may keep it too."""
+    found = select_in(connection, _KEPT, campaign_ids, tenant=tenant)
+    return {row.campaign_id: CampaignRow._make(row) for row in found}
+
+
 def _hold_campaign(connection: Connection, tenant: str, campaign_id: str) -> CampaignRow | None:
-    """Like `campaign_by_id`, and nobody else changes it until this transaction ends."""
+    """Like `campaign_by_id`, and nobody else keeps or changes it until this transaction ends."""
+    if connection.dialect.name == "postgresql":
+        # Those who keep a row let others join them, without end where many decide; for the table they queue up.
+        connection.exec_driver_sql("LOCK TABLE campaigns IN EXCLUSIVE MODE")
     query = _CURRENT.where(campaigns.c.tenant == tenant, campaigns.c.campaign_id == campaign_id).with_for_update()
     row = connection.execute(query).first()
     return CampaignRow._make(row) if row else None
