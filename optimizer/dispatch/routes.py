@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from optimizer.dispatch.senders.base import Answers
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -16,7 +18,7 @@ class Route:
     """How the touches of a channel are carried out.
 
     Attributes:
-        rate: touches a second, of all workers together; None: as fast as it goes.
+        rate: touches a second, of all workers together, for each tenant; None: as fast as it goes.
         daily_capacity: touches in a day of UTC; None: any number.
         at_least_once: whether a touch of which nobody knows whether it was sent is sent again. It may go out twice.
     """
@@ -25,6 +27,16 @@ class Route:
     rate: float | None = None
     daily_capacity: int | None = None
     at_least_once: bool = False
+
+    @property
+    def sender_name(self) -> str:
+        """What the log of attempts calls its sender."""
+        return type(self.sender).__name__
+
+    @property
+    def resolves_doubt(self) -> bool:
+        """Whether anything more happens to a touch of which nobody knows whether it was sent."""
+        return self.at_least_once or isinstance(self.sender, Answers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,3 +54,7 @@ class Routes:
     def of(self, channel: str) -> Route:
         """The route of a channel."""
         return self.channels.get(channel, self.default)
+
+    def needs_address(self, channel: str) -> bool:
+        """Whether a customer without an address on the channel cannot be reached there."""
+        return self.of(channel).sender.needs_address
