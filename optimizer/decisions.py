@@ -13,9 +13,10 @@ import orjson
 
 from optimizer import history, metrics
 from optimizer.clock import from_us
+from optimizer.contacts import gather
 from optimizer.decider import Batch, Choices
 from optimizer.errors import Conflict, InvalidInput, NotFound, OptimizerError
-from optimizer.facts import batch_of, context_of, history_of
+from optimizer.facts import CONTACT, batch_of, context_of, history_of
 from optimizer.groups import GROUPS, Group, assign
 from optimizer.reasons import ALLOWED, Reason
 from optimizer.scalars import ZONES
@@ -296,6 +297,11 @@ class Decisions:
         settings = version.campaign.groups
         groups = assign([s.customer_id for s in subjects], settings, settings.salt)
         active = not paused and version.runs_at(from_us(now_us))
+        if active:
+            people = [s.person for s in subjects]
+            for row, facts in zip(histories, gather(connection, runtime, version, people, now_us), strict=True):
+                if facts:
+                    row[CONTACT] = facts
         batch = batch_of(version, now_us, ids, groups, contexts, histories)
         if not active:
             served, choices = None, nothing(batch, len(version.catalog), Reason.CAMPAIGN_NOT_ACTIVE)

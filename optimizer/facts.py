@@ -34,9 +34,6 @@ TOUCHES = "touches_in_campaign"
 CONTACT = "contact"
 """Beside them too: what contact rules read, see `optimizer.contact.facts`; left out where there is nothing to say."""
 
-CONTACT = "contact"
-"""Beside them: what contact rules were filtered by, see `optimizer.contact.facts`; left out where that is nothing."""
-
 _ONE_VALUE = {name: kind for name, kind in HISTORY_FEATURES.items() if name not in PER_CHANNEL_FEATURES}
 
 

@@ -103,6 +103,6 @@ def named_outcomes(  # noqa: PLR0913 - whose, and when
     By its id or by its request; of decisions made at `decided_us` or later.
     """
     wanted = list(subject_ids)
-    span = {"after_us": after_us, "until_us": until_us, "first_id": bound(decided_us)}
+    span: dict[str, str | int] = {"after_us": after_us, "until_us": until_us, "first_id": bound(decided_us)}
     for query in (_BY_DECISION, _BY_REQUEST):
         yield from map(NamedOutcome._make, select_in(connection, query, wanted, tenant=tenant, **span))
