@@ -68,13 +68,18 @@ class Schedule:
         now_us: the instant.
         windows: one a slot, in the catalog's order; empty where the campaign has no slots.
         today: the local date at the instant, UTC's where no zone is known.
-        zone_known: False where arms with a slot cannot be timed at all.
+        zone: that zone; None where it is not known, and arms with a slot cannot be timed at all.
     """
 
     now_us: int
     windows: tuple[Window | None, ...]
     today: date
-    zone_known: bool
+    zone: ZoneInfo | None
+
+    @property
+    def send_us(self) -> tuple[int, ...]:
+        """When a touch would be sent, UTC microseconds, in each of the catalog's cells."""
+        return tuple(w.send_us if w else self.now_us for w in self.windows) or (self.now_us,)
 
     @property
     def variants(self) -> tuple[tuple[str, int] | None, ...]:
@@ -89,6 +94,9 @@ class Catalog:
         arms: all K combinations, those that nobody can get included (they are removed with their reason).
         message_of, channel_of, slot_of: (K,) index into the campaign's messages, channels and slots, -1 where there is
             none.
+        cell_of: (K,) index of each arm's time of sending among those of a schedule; 0 of no_send.
+        offers: the ids of the messages' offers.
+        offer_of: (messages,) index into `offers`, -1 for messages without one.
         no_send: index of no_send, -1 where the campaign does not have it.
     """
 
@@ -113,6 +121,10 @@ class Catalog:
         self.message_of = np.array([row[1] for row in rows])
         self.channel_of = np.array([row[2] for row in rows])
         self.slot_of = np.array([row[3] for row in rows])
+        self.cell_of = np.maximum(self.slot_of, 0)
+        offers = [message.offer.id if message.offer else None for message in self.messages]
+        self.offers = tuple(dict.fromkeys(offer for offer in offers if offer is not None))
+        self.offer_of = np.array([self.offers.index(offer) if offer is not None else -1 for offer in offers])
         self.no_send = len(rows) - 1 if spec.no_send else -1
         missing = [arm.channel not in self.messages[m].creatives if arm.channel else False for arm, m, _, _ in rows]
         self._without_creative = np.where(missing, Reason.NO_CREATIVE_FOR_CHANNEL.code, ALLOWED).astype(np.uint8)
@@ -129,7 +141,7 @@ class Catalog:
         """
         local = now.astimezone(zone or UTC)
         windows = tuple(self._window(slot, zone, now) for slot in self.slots) if zone else (None,) * len(self.slots)
-        return Schedule(to_us(now), windows, local.date(), zone is not None)
+        return Schedule(to_us(now), windows, local.date(), zone)
 
     def _window(self, slot: Slot, zone: ZoneInfo, now: datetime) -> Window | None:
         today = now.astimezone(zone).date()
@@ -167,7 +179,7 @@ class Catalog:
         return codes
 
     def _slot_reason(self, schedule: Schedule, window: Window | None) -> int:
-        if not schedule.zone_known:
+        if schedule.zone is None:
             return Reason.NO_TIMEZONE.code
         late = window is None or (self._ends_us is not None and window.send_us >= self._ends_us)
         return Reason.OUTSIDE_HORIZON.code if late else ALLOWED

@@ -1,9 +1,10 @@
 """Filter, score, explore, draw: one kernel for one customer or a million. Pure: all facts come in as arguments.
 
 Everything that can remove an arm acts before the draw, alike in all groups; the first cause in this order stands as the
-reason: not_in_audience, then what the catalog says of the arm at this time (no_creative_for_channel, no_timezone,
-outside_horizon, arm_inactive), then ineligible_arm, then max_touches. `no_send` is removed only with the whole
-audience.
+reason: not_in_audience, then whose the customer is (excluded_by_other_campaign, lower_priority), then what the catalog
+says of the arm at this time (no_creative_for_channel, no_timezone, outside_horizon, arm_inactive), ineligible_arm,
+whether the channel may be used (no_consent, suppressed, no_address), the hours (blackout, quiet_hours), max_touches,
+how often (cooldown, cap_reached, min_gap), and budget_reached. `no_send` is removed only with the whole audience.
 """
 
 from __future__ import annotations
@@ -16,6 +17,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from optimizer.catalog import Catalog, Schedule
+from optimizer.contact.facts import BUDGET
+from optimizer.contact.rules import ContactRules
+from optimizer.contact.send_times import SendTimes
+from optimizer.costs import ArmCosts
 from optimizer.exploration import Exploration, campaign_key, draw, uniforms
 from optimizer.features import Encoded, FeatureSpace
 from optimizer.groups import GROUPS, Group
@@ -31,6 +36,7 @@ if TYPE_CHECKING:
 
     from optimizer.attributes import Columns
     from optimizer.campaign import CampaignFile
+    from optimizer.contact.facts import ContactFacts
     from optimizer.snapshot import Snapshot
 
 CHUNK = 1024
@@ -49,6 +55,7 @@ class Batch:
         touches: (n,) touches that this campaign has made or planned for the customer.
         schedules: the distinct schedules of the customers' time zones.
         schedule_of: (n,) index into `schedules`.
+        contact: what contact rules read; None where nothing was gathered for them.
     """
 
     words: NDArray[np.uint64]
@@ -58,6 +65,7 @@ class Batch:
     touches: NDArray[np.intp]
     schedules: Sequence[Schedule]
     schedule_of: NDArray[np.intp]
+    contact: ContactFacts | None = None
 
     def __len__(self) -> int:
         return len(self.words)
@@ -72,6 +80,7 @@ class Batch:
             self.touches[start:end],
             self.schedules,
             self.schedule_of[start:end],
+            self.contact.rows(start, end) if self.contact is not None else None,
         )
 
 
@@ -94,18 +103,41 @@ class Choices:
     removed: NDArray[np.uint8] | None
     scores: NDArray[np.float32] | None
 
+    def first(self, size: int) -> Choices:
+        """Those of the first customers."""
+        removed = None if self.removed is None else self.removed[:size]
+        scores = None if self.scores is None else self.scores[:size]
+        return Choices(self.arm[:size], self.propensity[:size], self.reason[:size], removed, scores)
+
+    @classmethod
+    def joined(cls, parts: Sequence[Choices]) -> Choices:
+        """The choices of the parts of a batch, in order; all of them have details, or none."""
+        if len(parts) == 1:
+            return parts[0]
+        removed = [part.removed for part in parts if part.removed is not None]
+        scores = [part.scores for part in parts if part.scores is not None]
+        return cls(
+            np.concatenate([part.arm for part in parts]),
+            np.concatenate([part.propensity for part in parts]),
+            np.concatenate([part.reason for part in parts]),
+            np.concatenate(removed) if removed else None,
+            np.concatenate(scores) if scores else None,
+        )
+
 
 class Decider:
     """One campaign version, ready to decide.
 
     Attributes:
-        catalog, space: the campaign's arms and features.
+        catalog, space, costs, contact: the campaign's arms, features, what its arms cost, and its contact rules.
     """
 
     def __init__(self, campaign: CampaignFile, tenant: str = "default") -> None:
         self.campaign = campaign
         self.catalog = Catalog(campaign)
         self.space = FeatureSpace(campaign, self.catalog)
+        self.costs = ArmCosts(campaign, self.catalog)
+        self.contact = ContactRules.of(campaign, self.catalog)
         self._key = campaign_key(tenant, campaign.id)
         self._max_touches = campaign.campaign.max_touches_per_customer
         self._sends = np.array([arm.message is not None for arm in self.catalog.arms])
@@ -199,11 +231,33 @@ class Decider:
         removed = codes[batch.schedule_of]
         for eligibility, arms in self._eligibility:
             self._remove(removed, ~evaluate(eligibility, facts, n), arms, Reason.INELIGIBLE_ARM)
+        contact = batch.contact
+        if contact is not None:
+            self.contact.remove_barred(removed, contact)
         if self._max_touches is not None:
             self._remove(removed, batch.touches >= self._max_touches, np.flatnonzero(self._sends), Reason.MAX_TOUCHES)
+        if contact is not None:
+            self.contact.remove_limited(removed, contact, SendTimes.of(batch.schedules, batch.schedule_of))
+            for code in np.flatnonzero(np.bincount(contact.budget)).tolist():
+                if (reached := BUDGET[code]) is not None:
+                    self._remove(removed, contact.budget == code, self.costs.removed(reached), Reason.BUDGET_REACHED)
+            self.contact.remove_excluded(removed, contact)
         if self.campaign.audience is not None:
             removed[~evaluate(self.campaign.audience, facts, n)] = Reason.NOT_IN_AUDIENCE.code
         return removed
+
+    def held_back(self, batch: Batch, arms: NDArray[np.intp]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+        """Whether touches that are to go out at the batch's instant may, an arm each (n,).
+
+        Consent, suppression, the address, blackouts, quiet hours, cooldowns, caps and gaps are asked again, of facts
+        without the touches themselves; what else was so when they were planned is not.
+
+        Returns:
+            (n,) uint8, the code of the reason for which the touch must not go out now, 0 where it may; and (n,) int64,
+            where hours forbid it now that end: the next instant at which they do not, UTC microseconds, else 0. That
+            may be later than the touch expires.
+        """
+        return self.contact.held_back(batch.contact, batch.schedules, batch.schedule_of, arms)
 
     @staticmethod
     def _remove(removed: NDArray[np.uint8], rows: NDArray[np.bool_], arms: NDArray[np.intp], reason: Reason) -> None:

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from optimizer.catalog import Catalog, Schedule
+    from optimizer.contact.rules import ContactRules
+    from optimizer.costs import ArmCosts
     from optimizer.runtime import Runtime
     from optimizer.store.rebuilding import PastDecision
     from optimizer.store.rows import DecisionRow
@@ -58,6 +60,16 @@ class Version:
     def catalog(self) -> Catalog:
         """Its arms."""
         return self.decider.catalog
+
+    @property
+    def costs(self) -> ArmCosts:
+        """What its arms take of its budget; nothing without one."""
+        return self.decider.costs
+
+    @property
+    def contact(self) -> ContactRules:
+        """Its contact rules, and which facts they need."""
+        return self.decider.contact
 
     @cached_property
     def channel_ids(self) -> tuple[str, ...]:
@@ -117,7 +129,7 @@ class Version:
             due_us=row.send_us,
             attempts=0,
             reason=None,
-            reserved_micro=0,
+            reserved_micro=int(self.costs.whole[place]),
         )
 
     def space_for(self, features_of: CampaignFile) -> FeatureSpace:

@@ -188,7 +188,7 @@ def test_a_slot_on_the_far_side_of_a_short_night_is_within_a_horizon_that_reache
 def test_arms_with_a_slot_need_a_zone_and_the_others_do_not() -> None:
     catalog = Catalog(campaign_of(messages=1, channels=1, slots=2))
     schedule = catalog.schedule(None, at("2026-01-05T00:00:00Z"))
-    assert (schedule.windows, schedule.variants, schedule.zone_known) == ((None, None), (None, None), False)
+    assert (schedule.windows, schedule.variants, schedule.zone) == ((None, None), (None, None), None)
     assert codes(catalog, schedule) == ["no_timezone", "no_timezone", ""]
     plain = Catalog(campaign_of(messages=1, channels=1))
     assert codes(plain, plain.schedule(None, at("2026-01-05T00:00:00Z"))) == ["", ""]
