@@ -1,22 +1,24 @@
 """The kinds of senders that a channel may have, and how the settings of each are found.
 
 Other packages add kinds by entry points of the group `optimizer.senders`: the name is the kind, the object a subclass
-of `ChannelSettings`, whose fields are what stands in the file and whose `sender` makes the sender.
+of `ChannelSettings`, whose fields are what stands in the file and whose `make` makes the sender.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal, TypeAlias
 
-from pydantic import ConfigDict, Field, PlainSerializer, PlainValidator, SecretStr, ValidationError
+from pydantic import AfterValidator, ConfigDict, Field, PlainSerializer, PlainValidator, SecretStr, ValidationError
 from pydantic_core import PydanticCustomError
 
+from optimizer.dispatch.senders.base import CALL_S
 from optimizer.errors import InvalidInput
-from optimizer.scalars import Count, Number, Part, Text
+from optimizer.scalars import Count, Duration, Number, Part, Text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,6 +33,9 @@ GROUP: Final = "optimizer.senders"
 INVALID: Final = "channel"
 """The type of pydantic's error for a channel whose settings are wrong; `cause` is the error with what is."""
 
+_SHORTEST: Final = timedelta(seconds=1)
+_LONGEST: Final = timedelta(seconds=CALL_S)
+
 BUILT_IN: Final = tuple(
     EntryPoint(kind, f"optimizer.dispatch.senders.{kind}:{name}", GROUP)
     for kind, name in {
@@ -42,6 +47,15 @@ BUILT_IN: Final = tuple(
     }.items()
 )
 
+
+def _soon(value: timedelta) -> timedelta:
+    if not _SHORTEST <= value <= _LONGEST:
+        raise ValueError(f"expected a duration from {_SHORTEST.seconds}s to {_LONGEST.seconds}s")
+    return value
+
+
+Timeout: TypeAlias = Annotated[Duration, AfterValidator(_soon)]
+"""How long to wait for each answer of a provider."""
 ProviderEvent: TypeAlias = Literal["delivered", "bounced", "complained", "unsubscribed", "opened", "clicked"]
 """What a provider may report of a touch."""
 
@@ -79,7 +93,7 @@ class ChannelSettings(Part):
     renders: ClassVar[bool] = False
     """Whether the sender fills templates itself; others hand their reference on."""
 
-    def sender(self, kit: Kit) -> Sender:
+    def make(self, kit: Kit) -> Sender:
         """The sender of the channel. Raises InvalidInput where something is missing or cannot be used."""
         raise NotImplementedError
 

@@ -71,7 +71,9 @@ NO_TIME: Final = Outcome(Result.TEMPORARY, "there was no time left to try it")
 NO_ADDRESS: Final = Outcome(Result.PERMANENT, "there is no address for this channel")
 
 CALL_S: Final = 15.0
-"""For how long a call begins to send touches; those that are left then are given back as `NO_TIME`."""
+"""For how many seconds a call begins to send touches; those that are left then are given back as `NO_TIME`."""
+END_S: Final = 25.0
+"""After how many seconds a call gives up what is not answered."""
 
 
 class Sender(Protocol):

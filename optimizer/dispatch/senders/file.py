@@ -29,7 +29,7 @@ class FileSettings(ChannelSettings):
 
     kind: Literal["file"] = Field(description="file.")
 
-    def sender(self, kit: Kit) -> FileSender:
+    def make(self, kit: Kit) -> FileSender:
         """The sender of the channel."""
         return FileSender(kit.outbox)
 

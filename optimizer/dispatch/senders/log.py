@@ -21,7 +21,7 @@ class LogSettings(ChannelSettings):
 
     kind: Literal["log"] = Field(description="log.")
 
-    def sender(self, kit: Kit) -> LogSender:  # noqa: ARG002 -- it needs nothing of it
+    def make(self, kit: Kit) -> LogSender:  # noqa: ARG002 -- it needs nothing of it
         """The sender of the channel."""
         return LogSender()
 
