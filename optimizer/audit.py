@@ -15,6 +15,7 @@ import orjson
 
 from optimizer.store import audit
 from optimizer.store.audit import AuditRow
+from optimizer.suppression import address_digest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -37,7 +38,7 @@ _OBJECT_DIGITS: Final = 32
 
 
 class Action(StrEnum):
-    """What was done; the object says to what (`campaign:...`, `key:...`, `customer:...`)."""
+    """What was done; the object says to what (`campaign:...`, `key:...`, `customer:...`, `address:...`)."""
 
     LOADED = "loaded"
     PAUSED = "paused"
@@ -49,6 +50,10 @@ class Action(StrEnum):
     ERASED = "erased"
     DROPPED = "dropped"
     """Months of the logs (`log`); its details say where the logs begin."""
+    SUPPRESSED = "suppressed"
+    """A customer or an address (`address:...`), by the API, a command or a list; its details: the cause by channel."""
+    LIFTED = "lifted"
+    """They may be reached again; its details: what was suppressed, and why, by channel."""
 
 
 def note(
@@ -67,6 +72,11 @@ def note(
 def customer_object(secret: Secret, customer_id: str) -> str:
     """How a customer is named in the log, known to whoever knows the id and has the secret."""
     return _object(secret.digest("customer", customer_id))
+
+
+def address_object(secret: Secret, address: str) -> str:
+    """How an address is named in the log, known to whoever knows it and has the secret."""
+    return f"address:{address_digest(secret, address)[:_OBJECT_DIGITS]}"
 
 
 def _object(digest: str) -> str:

@@ -18,6 +18,7 @@ from optimizer.audit import SERVICE
 from optimizer.auditing import PropensityAudit
 from optimizer.clock import Clock, SystemClock, from_us
 from optimizer.closing import SETTLE_US, Closing
+from optimizer.consents import withdraw
 from optimizer.decisions import Decision, DecisionRequest, Decisions
 from optimizer.disclosure import Disclosure
 from optimizer.dispatch.outbox import Outbox
@@ -33,9 +34,10 @@ from optimizer.runs import Runs, next_occurrence
 from optimizer.runtime import DEFAULT_TENANT, Runtime
 from optimizer.secret import Secret
 from optimizer.serving import Serving
-from optimizer.store import Store, customers, decisions, partitions, rewards, runs, touches
+from optimizer.store import Store, customers, decisions, partitions, rewards, runs
 from optimizer.store import audit as audit_log
 from optimizer.store.newest import newest_us
+from optimizer.suppressing import Whom, about, lift, suppress
 from optimizer.trainer import Trainer
 from optimizer.verification import Candidate, Check, Logged, Models, verify
 from optimizer.versions import Versions
@@ -53,6 +55,7 @@ if TYPE_CHECKING:
     from optimizer.store.audit import AuditRow
     from optimizer.store.customers import Customer
     from optimizer.store.rows import CampaignRow, CustomerRow, DecisionRow, RunRow
+    from optimizer.suppression import Bar, Cause
 
 T = TypeVar("T")
 
@@ -191,7 +194,7 @@ class Engine:
     def put_customers(self, rows: Sequence[Customer], *, by: str = SERVICE) -> None:
         """Store customers whose facts were checked; each replaces what was known of that customer.
 
-        Of whom that is known already, nothing is written.
+        Of whom that is known already, nothing is written. What was planned by a consent that is gone is cancelled.
         """
         runtime = self.runtime
         now_us = runtime.now_us()
@@ -200,6 +203,7 @@ class Engine:
             known = customers.hold_customers(connection, runtime.tenant, sorted({row.customer_id for row in rows}))
             new = customers.changed_customers(rows, known)
             customers.upsert_customers(connection, runtime.tenant, new, now_us, runtime.ids.uuid4)
+            withdraw(connection, runtime, self.versions, new, known)
             audit.note(connection, runtime, by, audit.Action.STORED, audit.stored(runtime.secret, new, known))
 
         runtime.store.write(change)
@@ -218,6 +222,18 @@ class Engine:
     def disclose(self, customer_id: str) -> Disclosure:
         """Everything that is held about a customer. Raises NotFound."""
         return self._read(lambda c: Disclosure.of(c, self.runtime, customer_id))
+
+    def suppress(self, asked: Sequence[tuple[Whom, Cause]], *, by: str = SERVICE) -> None:
+        """Have customers or addresses not be reached any more, from now on (see `optimizer.suppressing`)."""
+        self.runtime.store.write(lambda connection: suppress(connection, self.runtime, asked, by))
+
+    def lift(self, whom: Whom, *, by: str = SERVICE) -> list[Bar]:
+        """Let a customer or an address be reached again; what still bars them."""
+        return self.runtime.store.write(lambda connection: lift(connection, self.runtime, whom, by))
+
+    def suppressions(self, whom: Whom) -> list[Bar]:
+        """Everything that bars a customer or an address."""
+        return self._read(lambda connection: about(connection, self.runtime, whom))
 
     def subjects(self, customer_ids: Sequence[str]) -> dict[str, str]:
         """The subject id of each known customer."""
@@ -358,7 +374,13 @@ class Engine:
             Job("train", self._publish_every, self.trainer.train_due),
             Job("start_runs", second, self._runs.start_due),
             Job("advance_runs", second, self._runs.advance),
-            Job("dispatch", second / 2, self.outbox.dispatch_due),
+            Job("tend_outbox", second / 2, self.outbox.tend),
+            Job("resolve_doubts", 5 * second, self.outbox.resolve),
+            Job("dispatch", second / 2, self.outbox.dispatch_rest),
+            *(
+                Job(f"dispatch_{channel}", second / 2, partial(self.outbox.dispatch, channel))
+                for channel in sorted(self._routes.channels)
+            ),
             Job("make_partitions", timedelta(hours=1), self._make_partitions),
             Job("audit", timedelta(minutes=1), self.auditing.audit_due),
         ]
@@ -374,8 +396,7 @@ class Engine:
 
         def look(connection: Connection) -> int | None:
             loaded = self.versions.all(connection)
-            paused = [row.campaign_id for row in loaded if row.state != "active"]
-            due = [touches.next_due_us(connection, tenant, paused=paused)]
+            due = [self.outbox.next_due_us(connection)]
             for row in loaded:
                 mature_us = decisions.next_mature_us(connection, tenant, row.campaign_id)
                 due.append(None if mature_us is None else mature_us + SETTLE_US)

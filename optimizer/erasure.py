@@ -8,6 +8,7 @@ digest.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -17,9 +18,11 @@ from optimizer import audit
 from optimizer.dispatch.outbox import ERASED
 from optimizer.dispatch.senders import addresses_of
 from optimizer.errors import NotFound
+from optimizer.refusals import REFUSALS, Refusal, refusal_of
+from optimizer.store import audit as entries
 from optimizer.store import customers, decisions, events, runs, suppressions, touches
 from optimizer.store.suppressions import SuppressionRow
-from optimizer.suppression import Cause, address_digest
+from optimizer.suppression import EVERY, Cause, address_digest, bars
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -32,12 +35,6 @@ if TYPE_CHECKING:
 
 EVER_US: Final = int(np.iinfo(np.int64).max)
 """Later than everything that was logged."""
-
-_CAUSES: Final = {
-    "unsubscribed": Cause.UNSUBSCRIBED,
-    "complained": Cause.COMPLAINED,
-    "bounced": Cause.BOUNCED,
-}
 
 
 def erase(connection: Connection, runtime: Runtime, outbox: Outbox, customer_id: str, by: str) -> None:
@@ -75,52 +72,55 @@ def _suppress(connection: Connection, runtime: Runtime, row: CustomerRow, heads:
     addresses = addresses_of(row.addresses)
     if not addresses:
         return
-    causes = dict(_refused(orjson.loads(row.consents), addresses))
-    told = events_of(connection, runtime.tenant, row.subject_id, heads)
-    causes |= _reacted(connection, runtime.tenant, told, heads, addresses)
     now_us = runtime.now_us()
+    refusals = [
+        Refusal(channel, Cause.NO_CONSENT, now_us) for channel in _refused(orjson.loads(row.consents), addresses)
+    ]
+    told = events_of(connection, runtime.tenant, row.subject_id, heads)
+    refusals += _reacted(connection, runtime, told, heads, _lifted_us(connection, runtime, row))
+    (barred,) = bars(connection, runtime, [row])
+    refusals += [Refusal(bar.channel, Cause(bar.row.cause), bar.row.at_us) for bar in barred]
     rows = [
-        SuppressionRow(runtime.tenant, channel, address_digest(runtime.secret, addresses[channel]), cause.value, now_us)
-        for channel, cause in sorted(causes.items())
+        SuppressionRow(
+            runtime.tenant, each, address_digest(runtime.secret, address), refusal.cause.value, refusal.at_us
+        )
+        for refusal in refusals
+        for each, address in addresses.items()
+        if refusal.channel in {each, EVERY}
     ]
     suppressions.insert_suppressions(connection, rows)
 
 
-def _refused(consents: Mapping[str, bool], addresses: Mapping[str, str]) -> Iterator[tuple[str, Cause]]:
+def _refused(consents: Mapping[str, bool], addresses: Mapping[str, str]) -> Iterator[str]:
     """The channels whose consent is refused: the one called like the channel, or `<channel>_<purpose>`."""
     for name, given in consents.items():
         for channel in addresses:
             if not given and (name == channel or name.startswith(f"{channel}_")):
-                yield channel, Cause.NO_CONSENT
+                yield channel
 
 
 def _reacted(
-    connection: Connection,
-    tenant: str,
-    told: Sequence[EventRow],
-    heads: Sequence[DecisionHead],
-    addresses: Mapping[str, str],
-) -> dict[str, Cause]:
-    """The channels on which the customer unsubscribed or complained, or whose address does not exist.
-
-    It is the channel of the decision that the event names, else the one that the event's fields name, else every one.
-    """
-    strong = [event for event in told if event.name in _CAUSES]
+    connection: Connection, runtime: Runtime, told: Sequence[EventRow], heads: Sequence[DecisionHead], since_us: int
+) -> list[Refusal]:
+    """What events received since then say against reaching the customer."""
+    strong = [event for event in told if event.name in REFUSALS and event.received_us > since_us]
     if not strong:
-        return {}
-    sent = touches.touches_by_ids(connection, tenant, [head.decision_id for head in heads])
+        return []
+    sent = touches.touches_by_ids(connection, runtime.tenant, [head.decision_id for head in heads])
     channel_of = {decision_id: touch.channel for decision_id, touch in sent.items()}
     by_request = {(head.campaign_id, head.request_id): channel_of.get(head.decision_id) for head in heads}
-    found: dict[str, Cause] = {}
+    refusals = []
     for event in strong:
-        fields = orjson.loads(event.fields)
-        if event.name == "bounced" and fields.get("permanent") is not True:
-            continue
         channel = channel_of.get(event.decision_id or "")
         if event.decision_id is None and event.request_id is not None:
             channel = by_request.get((event.campaign_id or "", event.request_id))
-        named = channel or fields.get("channel")
-        for each in addresses if named is None else (named,):
-            if each in addresses:
-                found.setdefault(each, _CAUSES[event.name])
-    return found
+        refusals.append(refusal_of(event, channel))
+    return [refusal for refusal in refusals if refusal is not None]
+
+
+def _lifted_us(connection: Connection, runtime: Runtime, row: CustomerRow) -> int:
+    """When the customer, or one of the addresses, was last allowed to be reached again; before everything if never."""
+    objects = [audit.customer_object(runtime.secret, row.customer_id)]
+    objects += [audit.address_object(runtime.secret, each) for each in addresses_of(row.addresses).values()]
+    latest = partial(entries.latest_entries, connection, runtime.tenant, limit=1, action=audit.Action.LIFTED.value)
+    return max((found[0].at_us for each in objects if (found := latest(object_=each))), default=-1)

@@ -2,7 +2,8 @@
 
 A ledger holds what the features need and no more, whatever the length of the history: the touches of the last 31 days,
 of each channel the last touch before that, and how many touches each campaign has planned or sent. It is a projection
-of the touch and event logs: the same facts, in whatever order they came, make the same ledger.
+of the touch and event logs: the same facts, in whatever order they came, make the same ledger. The touches of other
+systems (`optimizer.external`) are among them, those too that are reported before they are made; they are no campaign's.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
 HOUR_US: Final = 3_600_000_000
 DAY_US: Final = 24 * HOUR_US
 KEPT_US: Final = 31 * DAY_US
-"""How long before a subject's newest touch every touch is kept: the longest window, and a day for what comes late."""
+"""How long every touch is kept before the newest instant that a ledger knows to have passed: the longest window, and a
+day for what comes late."""
 
 
 class Ledger(NamedTuple):
@@ -85,7 +87,7 @@ def touched(ledger: Ledger, *, decision_id: str, message: str, channel: str | No
     new = _Touch(sent_us, decision_id, channel or "", message, str(opens.pop(decision_id, "")))
     rows = _touches(ledger)
     insort(rows, new)
-    since_us = rows[-1].sent_us - KEPT_US
+    since_us = _since_us([row.sent_us for row in rows], [row.decision_id for row in rows])
     last_before = {row.channel: row.decision_id for row in rows if row.sent_us <= since_us}
     kept = [row for row in rows if row.sent_us > since_us or last_before[row.channel] == row.decision_id]
     early = {decision: at_us for decision, at_us in opens.items() if not _is_old(decision, since_us)}
@@ -97,13 +99,14 @@ def opened(ledger: Ledger, *, decision_id: str, at_us: int, sent_us: int | None 
 
     `sent_us` says when it was sent, if it was: a touch that has left the ledger since then does not come back.
     """
-    if decision_id not in ledger.decisions.split(","):
-        if sent_us is not None or _is_old(decision_id, _since_us(ledger.sent_us)):
+    decisions = ledger.decisions.split(",")
+    if decision_id not in decisions:
+        if sent_us is not None or _is_old(decision_id, _since_us(ledger.sent_us, decisions)):
             return ledger
         first_us = min(at_us, ledger.early_opens.get(decision_id, at_us))
         return ledger._replace(early_opens={**ledger.early_opens, decision_id: first_us})
     times = ledger.opened_us.split(",")
-    place = ledger.decisions.split(",").index(decision_id)
+    place = decisions.index(decision_id)
     times[place] = str(min(at_us, int(times[place] or at_us)))
     return ledger._replace(opened_us=",".join(times))
 
@@ -140,9 +143,18 @@ def _of(
     )
 
 
-def _since_us(sent_us: Sequence[int]) -> float:
-    """The instant after which every touch is kept."""
-    return sent_us[-1] - KEPT_US if sent_us else float("-inf")
+def _since_us(sent_us: Sequence[int], ids: Sequence[str]) -> float:
+    """The instant after which every touch is kept.
+
+    Whoever reports that a touch is to be made in a month has not lived through that month: a touch shows that the time
+    has come at which it was sent, or at which its id was made if that was before.
+    """
+    passed_us = float("-inf")
+    for at_us, each in zip(reversed(sent_us), reversed(ids), strict=False):
+        if at_us <= passed_us:
+            break
+        passed_us = max(passed_us, min(at_us, made_us(each) or at_us))
+    return passed_us - KEPT_US
 
 
 def _is_old(decision_id: str, since_us: float) -> bool:
@@ -181,7 +193,8 @@ def history_rows(
     Numbers and booleans are float64 (n,), NaN where there was no touch; `last_message` and `last_channel` are object
     arrays (n,) of text or None; `hours_since_last_touch_on_channel` is float64 (n, len(channels)). Only what happened
     at or before the instant counts, and `touches_7d` are those sent less than 7 days before it. Exact for every
-    instant from the subject's newest touch on; what has left the ledger is missing at earlier ones.
+    instant from the subject's newest touch on that was not reported before its time; what has left the ledger is
+    missing at earlier ones.
     """
     n = len(ledgers)
     touched_ledgers = [ledger for ledger in ledgers if ledger.sent_us]
@@ -222,7 +235,7 @@ def history_rows(
         "touches_1d": _touches_within(1, age_us, subject, past, n),
         "touches_7d": _touches_within(7, age_us, subject, past, n),
         "touches_30d": _touches_within(30, age_us, subject, past, n),
-        "last_message": _spread([all_messages[place] for place in places], known, n),
+        "last_message": _spread([all_messages[place] or None for place in places], known, n),
         "last_channel": _spread([all_channels[place] or None for place in places], known, n),
         "last_opened": was_opened,
     }

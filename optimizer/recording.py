@@ -1,7 +1,11 @@
-"""Events in: stored once, resolved as far as possible, and applied to touches and ledgers.
+"""Events in: stored once, resolved as far as possible, and applied to touches, ledgers and who may be reached.
 
 Nothing is lost: an event that names an unknown decision is parked and applied when the decision appears; a late one is
 kept and shown. Whether an event counts for a reward is decided at the close, from the log alone.
+
+Some names act, in the transaction that stores the event: those that tell what became of a touch; those by which a
+customer is not to be reached any more (`optimizer.refusals`); and `contacted`, a touch of another system
+(`optimizer.external`).
 """
 
 from __future__ import annotations
@@ -16,7 +20,9 @@ import orjson
 from optimizer import history, metrics
 from optimizer.clock import to_us
 from optimizer.errors import InvalidInput
-from optimizer.store import customers, decisions, events, ledgers, touches
+from optimizer.external import CONTACTED, flaw, touch_of
+from optimizer.refusals import REFUSALS, refusal_of, refuse
+from optimizer.store import customers, decisions, events, external_touches, ledgers, touches
 from optimizer.store.rows import DecisionHead, EventRow, TouchRow
 from optimizer.store.touches import TouchChange
 from optimizer.store.transactions import after_commit
@@ -28,6 +34,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
+    from optimizer.refusals import Refusal
     from optimizer.runtime import Runtime
 
 SENT_EVENTS = frozenset({"sent", "shown"})
@@ -71,6 +78,11 @@ class EventIn:
             orjson.dumps(dict(self.fields))
         except TypeError as error:
             raise InvalidInput(f"fields of event {self.event_id!r} cannot be stored: {error}") from None
+        if self.name == CONTACTED:
+            others = {"decision_id": self.decision_id, "campaign_id": self.campaign_id, "request_id": self.request_id}
+            wrong = flaw(self.customer_id, others, self.fields)
+            if wrong is not None:
+                raise InvalidInput(wrong)
 
 
 class Status(StrEnum):
@@ -160,19 +172,43 @@ class Recording:
         return found
 
     def _act(self, connection: Connection, rows: Sequence[EventRow], heads: Mapping[str, DecisionHead]) -> None:
-        """Move touches on, note sends and opens in the ledgers; the order in which events come does not matter."""
+        """Let events act that have a name to do so; the order in which they come does not matter."""
         tenant = self._runtime.tenant
-        acting = {
+        moving = {
             row.event_id: (row, heads[row.event_id])
             for row in rows
             if row.event_id in heads and (row.name in SENT_EVENTS or row.name in _ADVANCES)
         }
-        if not acting:
+        # Whoever says no is not made to wait for a decision that nobody knows, if the event says who it is.
+        refusing = [
+            (row, subject_id)
+            for row in rows
+            if row.name in REFUSALS and (subject_id := _subject_of(row, heads)) is not None
+        ]
+        reported = [touch for row in rows if (touch := touch_of(row)) is not None]
+        subject_ids = [head.subject_id for _, head in moving.values()]
+        subject_ids += [subject_id for _, subject_id in refusing]
+        subject_ids += [touch.subject_id for touch in reported]
+        if not subject_ids:
             return
-        customers.hold_subjects(connection, tenant, (head.subject_id for _, head in acting.values()))
+        people = customers.hold_subjects(connection, tenant, subject_ids)
+        external_touches.insert_external(connection, reported)
+        self._move(connection, moving, reported)
+        refusals = self._refusals(connection, refusing, heads)
+        if refusals:
+            refuse(connection, self._runtime, refusals, people)
+
+    def _move(
+        self,
+        connection: Connection,
+        acting: dict[str, tuple[EventRow, DecisionHead]],
+        reported: Sequence[TouchRow],
+    ) -> None:
+        """Move touches on, note sends, opens and the touches of other systems in the ledgers."""
+        tenant = self._runtime.tenant
         known = touches.touches_by_ids(connection, tenant, [head.decision_id for _, head in acting.values()])
         acting |= self._came_before(connection, acting, known)
-        subject_ids = [head.subject_id for _, head in acting.values()]
+        subject_ids = [head.subject_id for _, head in acting.values()] + [touch.subject_id for touch in reported]
         books = {k: history.loads(v) for k, v in ledgers.ledgers_by_subjects(connection, tenant, subject_ids).items()}
         before = dict(books)
         changes: list[TouchChange] = []
@@ -193,9 +229,28 @@ class Recording:
             reason = f"event {row.event_id}"
             changes += [TouchChange(touch.decision_id, state, row.occurred_us, reason) for state in states]
             known[touch.decision_id] = touch._replace(state=states[-1]) if states else touch
+        for touch in reported:
+            books[touch.subject_id] = sent(books.get(touch.subject_id, history.EMPTY), touch, touch.send_us)
         touches.transition(connection, tenant, changes)
         changed = {k: history.dumps(book) for k, book in books.items() if book is not before.get(k)}
         ledgers.put_ledgers(connection, tenant, changed)
+
+    def _refusals(
+        self,
+        connection: Connection,
+        refusing: Sequence[tuple[EventRow, str]],
+        heads: Mapping[str, DecisionHead],
+    ) -> dict[str, list[Refusal]]:
+        """What the events say against reaching their customers, by subject."""
+        named = {row.event_id: heads[row.event_id].decision_id for row, _ in refusing if row.event_id in heads}
+        known = touches.touches_by_ids(connection, self._runtime.tenant, named.values())
+        refusals: dict[str, list[Refusal]] = {}
+        for row, subject_id in refusing:
+            touch = known.get(named.get(row.event_id, ""))
+            refusal = refusal_of(row, touch.channel if touch else None)
+            if refusal is not None:
+                refusals.setdefault(subject_id, []).append(refusal)
+        return refusals
 
     def _came_before(
         self,
@@ -236,6 +291,11 @@ def _order(acting: tuple[EventRow, DecisionHead]) -> tuple[bool, int, str]:
     """Sends first, for what follows them cannot have come before, whatever the reporters' clocks say."""
     row, _ = acting
     return row.name not in SENT_EVENTS, row.occurred_us, row.event_id
+
+
+def _subject_of(row: EventRow, heads: Mapping[str, DecisionHead]) -> str | None:
+    """Whom an event is about: the subject of its decision, else the one that it names itself."""
+    return heads[row.event_id].subject_id if row.event_id in heads else row.subject_id
 
 
 def _unknown(rows: Sequence[EventRow], heads: Mapping[str, DecisionHead]) -> list[EventRow]:

@@ -26,7 +26,8 @@ from pydantic import (
     WithJsonSchema,
 )
 
-Id: TypeAlias = Annotated[str, StringConstraints(strict=True, pattern=r"^[A-Za-z][A-Za-z0-9_.-]{0,63}$")]
+ID_PATTERN: Final = r"^[A-Za-z][A-Za-z0-9_.-]{0,63}$"
+Id: TypeAlias = Annotated[str, StringConstraints(strict=True, pattern=ID_PATTERN)]
 """A name given in a file: a letter, then at most 63 letters, digits, `_`, `.` or `-`."""
 
 ZONES: Final = frozenset(available_timezones()) - {"localtime"}

@@ -38,13 +38,16 @@ def latest_entries(  # noqa: PLR0913 - which of them
     *,
     limit: int,
     object_: str | None = None,
+    action: str | None = None,
     since_us: int | None = None,
     before_id: str | None = None,
 ) -> list[AuditRow]:
-    """The latest entries, the latest first: of one object, made at `since_us` or later, before that entry."""
+    """The latest entries, the latest first: of one object or action, from `since_us` on, before that entry."""
     query = select(*audit.columns).where(audit.c.tenant == tenant)
     if object_ is not None:
         query = query.where(audit.c.object == object_)
+    if action is not None:
+        query = query.where(audit.c.action == action)
     if since_us is not None:
         query = query.where(audit.c.at_us >= since_us)
     if before_id is not None:

@@ -200,7 +200,7 @@ class Service(RuleBasedStateMachine):
     def touches_are_what_their_transitions_say(self) -> None:
         tables = self.rig.dump("touches", "touch_transitions")
         moves: dict[str, dict[int, str]] = {}
-        for _, decision_id, seq, state, _, _ in tables["touch_transitions"]:
+        for _, decision_id, seq, state, *_ in tables["touch_transitions"]:
             moves.setdefault(decision_id, {})[seq] = state
         for row in tables["touches"]:
             decision_id, dispatch, state, seq = row[1], row[6], row[7], row[8]

@@ -16,7 +16,8 @@ from optimizer.engine import Engine
 from optimizer.errors import Conflict, NotFound
 from optimizer.store import Store
 from optimizer.store.customers import Customer
-from optimizer.suppression import Cause, address_digest
+from optimizer.suppressing import Whom
+from optimizer.suppression import Cause, address_digest, customer_digest
 from tests import databases
 from tests.optimizer.engine_example import ATTRIBUTES, SECRET, START, Rig, campaign, only
 
@@ -198,7 +199,8 @@ def test_who_reacted_so_to_a_message_is_not_reached_again_on_its_channel(
 
 
 @pytest.mark.parametrize(
-    ("fields", "channels"), [({}, {"email", "push"}), ({"channel": "push"}, {"push"}), ({"channel": "fax"}, set())]
+    ("fields", "channels"),
+    [({}, {"email", "push", ""}), ({"channel": "push"}, {"push"}), ({"channel": "fax"}, {"fax"})],
 )
 def test_who_unsubscribed_without_naming_a_message_is_not_reached_on_the_channel_that_was_meant(
     fields: dict[str, str], channels: set[str]
@@ -242,13 +244,34 @@ def test_who_comes_back_with_a_suppressed_address_is_not_sent_to() -> None:
         again, bob = rig.ask("ana-again"), rig.ask("bob")
         rig.jobs()
         assert [touch.customer_id for touch in rig.sender.sent] == ["bob"]
-        assert rig.states(again.decision_id) == ["planned", "cancelled"]
-        assert rig.reasons(again.decision_id)[-1] == "suppressed"
+        assert (again.arm, again.reason) == (None, "suppressed")
         assert rig.touch(bob.decision_id).state == "sent"
-        rig.settle()
-        assert rig.reward(again.decision_id).learn, "what was drawn is learned, whatever became of it"
         rig.engine.erase_customer("ana-again")
         assert list(suppressed(rig).values()) == [Cause.NO_CONSENT], "and stays suppressed, for the first cause"
+
+
+def test_a_customer_who_was_suppressed_by_id_leaves_the_addresses_suppressed() -> None:
+    with Rig(only("email")) as rig:
+        rig.engine.put_customers([ANA])
+        rig.engine.suppress([(Whom("ana", channel="email"), Cause.REQUESTED)])
+        rig.engine.erase_customer("ana")
+        assert suppressed(rig) == {
+            ("email", customer_digest(SECRET, "ana")): Cause.REQUESTED,
+            ("email", digest(rig, "ana@example.com")): Cause.REQUESTED,
+        }
+
+
+@pytest.mark.parametrize("whom", [Whom("ana"), Whom("ana", channel="email"), Whom(address="ana@example.com")])
+def test_what_was_lifted_does_not_come_back_with_the_erasure_and_what_was_refused_since_does(whom: Whom) -> None:
+    with Rig(only("email")) as rig:
+        rig.engine.put_customers([ANA])
+        rig.tell("e1", "unsubscribed", customer_id="ana", fields={"channel": "email"})
+        rig.pass_by(hours=1)
+        assert rig.engine.lift(whom) == []
+        rig.pass_by(hours=1)
+        rig.tell("e2", "complained", customer_id="ana", fields={"channel": "push"})
+        rig.engine.erase_customer("ana")
+        assert suppressed(rig) == {("push", digest(rig, "token-1")): Cause.COMPLAINED}
 
 
 def test_an_address_is_suppressed_on_its_own_channel_alone() -> None:

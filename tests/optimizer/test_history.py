@@ -26,6 +26,7 @@ from optimizer.history import (
     released,
     touched,
 )
+from optimizer.ids import made_us
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,6 +52,11 @@ def made_at(instant_us: int, n: int) -> str:
     """The id of a decision made then."""
     ms = instant_us // 1000
     return f"{ms >> 16:08x}-{ms & 0xFFFF:04x}-7000-8000-{n:012}"
+
+
+def newest_us(touches: Sequence[Sent]) -> int:
+    """The latest instant at which one of these touches was decided, or was reported before it was made."""
+    return max((made_us(touch.decision_id) or 0 for touch in touches), default=START_US)
 
 
 def rows_of(ledger: Ledger, now_us: int, channels: Sequence[str] = CHANNELS) -> dict[str, Any]:
@@ -86,7 +92,7 @@ def histories(draw: st.DrawFn, span_us: int) -> list[Sent]:
     times = draw(st.lists(instants, max_size=12))
     return [
         Sent(
-            made_at(sent_us, n),
+            made_at(sent_us - draw(st.sampled_from([0, 5 * HOUR_US, 60 * DAY_US])), n),
             sent_us,
             draw(st.sampled_from([*CHANNELS, "fax", None])),
             draw(st.sampled_from(["warm", "direct"])),
@@ -142,7 +148,7 @@ def assert_same(found: dict[str, Any], expected: dict[str, Any]) -> None:
 def test_the_features_are_those_of_the_whole_history_from_the_newest_touch_on(
     touches: list[Sent], order: st.DataObject, later_us: int
 ) -> None:
-    now_us = max((touch.sent_us for touch in touches), default=START_US) + later_us
+    now_us = newest_us(touches) + later_us
     assert_same(rows_of(report(touches, order), now_us), slowly(touches, now_us))
 
 
@@ -167,8 +173,7 @@ def test_many_subjects_at_once_are_each_as_alone(several: list[list[Sent]], hour
 @given(touches=histories(300 * DAY_US))
 def test_a_ledger_stays_small_whatever_the_length_of_the_history(touches: list[Sent]) -> None:
     ledger = report(touches, None)
-    newest_us = max((touch.sent_us for touch in touches), default=0)
-    recent = sum(touch.sent_us > newest_us - KEPT_US for touch in touches)
+    recent = sum(touch.sent_us > newest_us(touches) - KEPT_US for touch in touches)
     assert len(ledger.sent_us) <= recent + len({touch.channel for touch in touches})
 
 
@@ -225,6 +230,21 @@ def test_planned_touches_count_for_their_campaign_until_they_are_released() -> N
     assert campaign_touches([ledger, EMPTY], "a").tolist() == [2, 0]
     assert campaign_touches([ledger, EMPTY], "b").tolist() == [0, 0]
     assert rows_of(ledger, START_US)["touches_30d"] == 0
+
+
+def test_a_touch_that_is_announced_for_next_year_pushes_none_out_and_is_seen_when_its_time_has_come() -> None:
+    next_year_us = START_US + 365 * DAY_US
+    ledger = touched(
+        touched(EMPTY, decision_id=made_at(START_US, 1), message="hello", channel="email", sent_us=START_US),
+        decision_id=made_at(START_US + DAY_US, 2),
+        message="",
+        channel="sms",
+        sent_us=next_year_us,
+    )
+    soon = rows_of(ledger, START_US + 2 * DAY_US)
+    assert (soon["touches_7d"], soon["last_channel"], soon["hours_since_last_touch"]) == (1, "email", 48)
+    then = rows_of(ledger, next_year_us)
+    assert (then["touches_7d"], then["last_channel"], then["last_message"]) == (1, "sms", None)
 
 
 def test_an_open_of_a_touch_that_is_never_sent_is_not_kept_for_ever() -> None:
