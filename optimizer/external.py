@@ -15,6 +15,7 @@ import orjson
 
 from optimizer.attributes import did_you_mean
 from optimizer.scalars import ID_PATTERN
+from optimizer.store.external_touches import EXTERNAL
 from optimizer.store.rows import TouchRow
 
 if TYPE_CHECKING:
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
     from optimizer.store.rows import EventRow
 
 CONTACTED: Final = "contacted"
-EXTERNAL: Final = "external"
-"""How the touches of other systems are dispatched."""
 
 _NAMES: Final = ("channel", "message", "campaign", "offer")
 _FIELDS: Final = (*_NAMES, "counts")

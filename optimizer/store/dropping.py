@@ -82,8 +82,9 @@ def drop_partition(connection: Connection, table: str, month: Month) -> None:
 
 
 def leftover_touches(connection: Connection, tenant: str, cut: str, limit: int) -> list[TouchRow]:
-    """Some touches of decisions that have left the log, which begins at `cut`."""
-    query = select(*touches.columns).where(_left(touches, tenant, cut))
+    """Some touches of decisions, and of reports of other systems, that have left the logs, which begin at `cut`."""
+    told = exists().where(events.c.tenant == touches.c.tenant, events.c.record_id == touches.c.decision_id)
+    query = select(*touches.columns).where(_left(touches, tenant, cut), ~told)
     return [TouchRow._make(row) for row in connection.execute(query.order_by(touches.c.decision_id).limit(limit))]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import bindparam, select
 
@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from sqlalchemy import Connection
+
+EXTERNAL: Final = "external"
+"""How the touches of other systems are dispatched."""
 
 _TENANT = events.c.tenant == bindparam("tenant")
 _NAMED = events.c.name == bindparam("name")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from sqlalchemy import bindparam, delete, exists, select
 
 from optimizer.store.bulk import one_of, run, select_in, upsert_rows
+from optimizer.store.external_touches import EXTERNAL
 from optimizer.store.rows import EventRow, TouchRow
 from optimizer.store.tables import (
     decisions,
@@ -82,9 +83,12 @@ def _without(table: Table, other: Table, *names: str) -> Delete:
     return delete(table).where(table.columns["tenant"] == _TENANT, ~exists().where(*same))
 
 
+_OURS: Final = touches.c.dispatch != EXTERNAL
+_REPORTED: Final = exists().where(events.c.tenant == touches.c.tenant, events.c.record_id == touches.c.decision_id)
 _STRAY: Final = (
-    *(_without(table, decisions, "decision_id") for table in (request_keys, occasion_keys, rewards, touches)),
-    _without(touches, touch_transitions, "decision_id"),
+    *(_without(table, decisions, "decision_id") for table in (request_keys, occasion_keys, rewards)),
+    *(_without(touches, table, "decision_id").where(_OURS) for table in (decisions, touch_transitions)),
+    delete(touches).where(touches.c.tenant == _TENANT, ~_OURS, ~_REPORTED),
     _without(event_keys, events, "record_id"),
     _without(parked, event_keys, "event_id"),
 )

@@ -9,9 +9,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from optimizer import history
+from optimizer.external import CONTACTED, touch_of
 from optimizer.ids import made_us
 from optimizer.recording import Recording
-from optimizer.store import customers, events, ledgers, rebuilding, touches
+from optimizer.store import customers, events, external_touches, ledgers, rebuilding, touches
+from optimizer.store.external_touches import EXTERNAL
 from optimizer.store.touches import TouchChange
 from optimizer.touches import ENDED, sent
 
@@ -80,7 +82,9 @@ class Projections:
         The first page comes after ''.
         """
         tenant = self._runtime.tenant
-        ids = rebuilding.subjects_after(connection, tenant, after, limit)
+        decided = rebuilding.subjects_after(connection, tenant, after, limit)
+        reported = external_touches.subjects_reported(connection, tenant, CONTACTED, after, limit)
+        ids = sorted({*decided, *reported})[:limit]
         if not ids:
             return None
         customers.hold_subjects(connection, tenant, ids)
@@ -94,8 +98,10 @@ class Projections:
             for row in past
             if row.decision_id in moves and (touch := self._touch(connection, row, moves[row.decision_id]))
         }
+        reports = external_touches.reports_of(connection, tenant, CONTACTED, ids)
+        logged |= {touch.decision_id: touch for row in reports if (touch := touch_of(row))}
         changed, unknown = self._put_touches(connection, logged)
-        ledgers_changed = self._put_ledgers(connection, past, logged)
+        ledgers_changed = self._put_ledgers(connection, ids, past, logged)
         return Page(ids[-1], len(ids), len(past), len(logged), changed, unknown, ledgers_changed)
 
     def _touch(self, connection: Connection, row: PastDecision, moves: Sequence[TransitionRow]) -> TouchRow | None:
@@ -128,8 +134,14 @@ class Projections:
         due = touch.state == "planned" and touch.dispatch == "service" and touch.send_us <= now_us
         return touch.state in _IN_HAND or (self._restored and due)
 
-    def _put_ledgers(self, connection: Connection, past: Sequence[PastDecision], logged: Mapping[str, TouchRow]) -> int:
-        """Make the ledgers of those touches' subjects again; how many were otherwise."""
+    def _put_ledgers(
+        self,
+        connection: Connection,
+        subject_ids: Sequence[str],
+        past: Sequence[PastDecision],
+        logged: Mapping[str, TouchRow],
+    ) -> int:
+        """Make the ledgers of those subjects again; how many were otherwise."""
         tenant = self._runtime.tenant
         mine: dict[str, list[TouchRow]] = {}
         for touch in logged.values():
@@ -138,8 +150,8 @@ class Projections:
         touched = [row for row in past if row.decision_id in logged]
         for decision_id, at_us in rebuilding.opens_of(connection, tenant, touched):
             opens.setdefault(decision_id, []).append(at_us)
-        stored = ledgers.ledgers_by_subjects(connection, tenant, [row.subject_id for row in past])
-        known = {row.decision_id for row in past}
+        stored = ledgers.ledgers_by_subjects(connection, tenant, subject_ids)
+        known = {row.decision_id for row in past} | logged.keys()
         bodies, differed = {}, 0
         for subject_id in stored.keys() | mine.keys():
             before = history.loads(stored.get(subject_id))
@@ -184,7 +196,7 @@ def _due_us(move: TransitionRow) -> int | None:
 def _told(book: history.Ledger, mine: Sequence[TouchRow], opens: Mapping[str, Sequence[int]]) -> history.Ledger:
     """The ledger with those touches and opens, whose order does not matter."""
     for touch in mine:
-        if touch.state not in ENDED:
+        if touch.state not in ENDED and touch.dispatch != EXTERNAL:
             book = history.planned(book, touch.campaign_id)
         if touch.sent_us is not None:
             book = sent(book, touch, touch.sent_us)

@@ -19,6 +19,7 @@ from optimizer import audit, history
 from optimizer.audit import Action
 from optimizer.errors import Conflict, Unavailable
 from optimizer.store import customers, dropping, ledgers, retention, snapshots
+from optimizer.store.external_touches import EXTERNAL
 from optimizer.store.retention import LOG, cut_of
 from optimizer.touches import ENDED
 from optimizer.upkeep import archive
@@ -192,7 +193,8 @@ def _forget_page(connection: Connection, tenant: str, cut: str) -> int:
     gone = dropping.leftover_touches(connection, tenant, cut, PAGE)
     counts: dict[str, Counter[str]] = {}
     for touch in gone:
-        counts.setdefault(touch.subject_id, Counter())[touch.campaign_id] += touch.state not in ENDED
+        ours = touch.dispatch != EXTERNAL
+        counts.setdefault(touch.subject_id, Counter())[touch.campaign_id] += ours and touch.state not in ENDED
     customers.hold_subjects(connection, tenant, counts)
     stored = ledgers.ledgers_by_subjects(connection, tenant, counts)
     bodies = {
