@@ -9,13 +9,14 @@ from pydantic import BaseModel, ValidationError
 from optimizer.attributes import Attributes, AttributesFile, did_you_mean
 from optimizer.campaign import CampaignFile
 from optimizer.checks import check_attributes, check_campaign
+from optimizer.dispatch.kinds import INVALID as CHANNEL
 from optimizer.errors import ConfigError, Problem
 from optimizer.policy import POLICIES
 from optimizer.settings import Settings, overridden, overrides
 from optimizer.yaml_file import Document, Keys, read_yaml
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     from pydantic_core import ErrorDetails
@@ -60,8 +61,11 @@ def load_settings(path: Path) -> Settings:
     document = read_yaml(path)
     given = overrides()
     settings = overridden(_checked(*_parse(document, Settings)), given)
+    filled = any(channel.renders for channel in settings.channels.values())
     paths: list[tuple[Keys, Path]] = [(("campaigns", i), each) for i, each in enumerate(settings.campaigns)]
     paths.append((("attributes_file",), settings.attributes_file))
+    if filled:
+        paths.append((("templates",), settings.templates))
     missing = [(keys, each) for keys, each in paths if keys[0] not in given and not each.exists()]
     return _checked(settings, [document.problem(keys, f"there is nothing at {each}") for keys, each in missing])
 
@@ -118,14 +122,28 @@ def _parse(document: Document, model: type[_Model]) -> tuple[_Model | None, list
     try:
         return model.model_validate(document.data), []
     except ValidationError as error:
-        found = (_explain(document, model, details) for details in error.errors(include_url=False))
-        return None, [problem for problem in found if problem is not None]
+        return None, list(_explained(document, model, error))
 
 
-def _explain(document: Document, model: type[BaseModel], error: ErrorDetails) -> Problem | None:
+def _explained(
+    document: Document, model: type[BaseModel], error: ValidationError, at: tuple[str | int, ...] = ()
+) -> Iterator[Problem]:
+    """The problems of an error of the part of the document that the model is of."""
+    for details in error.errors(include_url=False):
+        if details["type"] == CHANNEL:
+            # A channel's model depends on its kind, which others may have added.
+            context = details["ctx"]
+            yield from _explained(document, context["model"], context["cause"], (*at, *details["loc"]))
+        elif (problem := _explain(document, model, details, at)) is not None:
+            yield problem
+
+
+def _explain(
+    document: Document, model: type[BaseModel], error: ErrorDetails, at: tuple[str | int, ...]
+) -> Problem | None:
     """The problem in words, at its place; None for an error that only follows from another one."""
     loc = error["loc"]
-    keys = _keys(document, loc)
+    keys = _keys(document, (*at, *loc))
     context = error.get("ctx", {})
     match error["type"]:
         case "default_factory_not_called":

@@ -22,8 +22,6 @@ from optimizer.consents import withdraw
 from optimizer.decisions import Decision, DecisionRequest, Decisions
 from optimizer.disclosure import Disclosure
 from optimizer.dispatch.outbox import Outbox
-from optimizer.dispatch.routes import Routes
-from optimizer.dispatch.senders import FileSender
 from optimizer.erasure import erase
 from optimizer.errors import NotFound, OptimizerError
 from optimizer.ids import IdSource
@@ -45,7 +43,7 @@ from optimizer.versions import Versions
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from concurrent.futures import Future
-    from pathlib import Path
+    from datetime import datetime
 
     from sqlalchemy import Connection
 
@@ -55,6 +53,7 @@ if TYPE_CHECKING:
     from optimizer.store.audit import AuditRow
     from optimizer.store.customers import Customer
     from optimizer.store.rows import CampaignRow, CustomerRow, DecisionRow, RunRow
+    from optimizer.dispatch.routes import Routes
     from optimizer.suppression import Bar, Cause
 
 T = TypeVar("T")
@@ -131,18 +130,18 @@ class Engine:
         self.closing = Closing(self.runtime, self.versions, self.leases)
         self.trainer = Trainer(self.runtime, self.versions, self.serving, self.leases)
         self.auditing = PropensityAudit(self.runtime, self.versions, self.leases)
-        self._routes = routes
+        self.routes = routes
         self._publish_every = publish_every
         self.refresh()
 
     @classmethod
-    def with_files(
-        cls, url: str, attributes: Attributes, outbox: Path, publish_every: timedelta, secret: Secret | None = None
+    def at(
+        cls, url: str, attributes: Attributes, routes: Routes, publish_every: timedelta, secret: Secret | None = None
     ) -> Engine:
-        """An engine on a database URL that sends into a folder of files."""
+        """An engine on a database URL."""
         store = Store(url)
         try:
-            return cls(store, attributes, Routes.to(FileSender(outbox)), publish_every=publish_every, secret=secret)
+            return cls(store, attributes, routes, publish_every=publish_every, secret=secret)
         except BaseException:
             store.close()
             raise
@@ -151,7 +150,7 @@ class Engine:
         """The engine of another tenant: with data and models of its own, beside this one, and stopped together."""
         other = Engine.__new__(Engine)
         runtime = replace(self.runtime, tenant=tenant)
-        other._compose(runtime, self._routes, self._publish_every, self.leases.worker)  # noqa: SLF001 - its own
+        other._compose(runtime, self.routes, self._publish_every, self.leases.worker)  # noqa: SLF001 - its own
         return other
 
     # Campaigns
@@ -379,7 +378,7 @@ class Engine:
             Job("dispatch", second / 2, self.outbox.dispatch_rest),
             *(
                 Job(f"dispatch_{channel}", second / 2, partial(self.outbox.dispatch, channel))
-                for channel in sorted(self._routes.channels)
+                for channel in sorted(self.routes.channels)
             ),
             Job("make_partitions", timedelta(hours=1), self._make_partitions),
             Job("audit", timedelta(minutes=1), self.auditing.audit_due),

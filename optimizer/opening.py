@@ -17,6 +17,7 @@ from sqlalchemy.exc import DBAPIError
 from optimizer import logs
 from optimizer.campaign import CampaignFile
 from optimizer.config import kind_of, load_attributes, load_campaign, load_settings
+from optimizer.dispatch.channels import routes_of
 from optimizer.engine import Engine
 from optimizer.errors import ConfigError, InvalidInput, Problem, Unavailable
 from optimizer.runtime import DEFAULT_TENANT
@@ -51,8 +52,9 @@ def opened(config: Path, tenant: str = DEFAULT_TENANT) -> Iterator[tuple[Setting
     logs.configure(settings.log_level)
     attributes = load_attributes(settings.attributes_file)
     secret = settings.load_secret()
+    routes = routes_of(settings, secret)
     try:
-        engine = Engine.with_files(settings.database, attributes, settings.outbox, settings.publish_every, secret)
+        engine = Engine.at(settings.database, attributes, routes, settings.publish_every, secret)
     except (DBAPIError, OSError, ImportError, Unavailable) as error:
         shown = make_url(settings.database).render_as_string()
         advice = "; install campaign-optimizer[postgres]" if isinstance(error, ImportError) else ""

@@ -11,12 +11,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal, TypeAlias, get_args
 
 from pydantic import AfterValidator, ConfigDict, Field, PlainSerializer, PlainValidator, SecretStr, ValidationError
 from pydantic_core import PydanticCustomError
 
-from optimizer.dispatch.senders.base import CALL_S
 from optimizer.errors import InvalidInput
 from optimizer.scalars import Count, Duration, Number, Part, Text
 
@@ -34,7 +33,7 @@ INVALID: Final = "channel"
 """The type of pydantic's error for a channel whose settings are wrong; `cause` is the error with what is."""
 
 _SHORTEST: Final = timedelta(seconds=1)
-_LONGEST: Final = timedelta(seconds=CALL_S)
+_LONGEST: Final = timedelta(seconds=15)
 
 BUILT_IN: Final = tuple(
     EntryPoint(kind, f"optimizer.dispatch.senders.{kind}:{name}", GROUP)
@@ -58,6 +57,7 @@ Timeout: TypeAlias = Annotated[Duration, AfterValidator(_soon)]
 """How long to wait for each answer of a provider."""
 ProviderEvent: TypeAlias = Literal["delivered", "bounced", "complained", "unsubscribed", "opened", "clicked"]
 """What a provider may report of a touch."""
+EVENTS: Final[tuple[str, ...]] = get_args(ProviderEvent)
 
 
 class CallbackSettings(Part):

@@ -11,6 +11,20 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from optimizer.dispatch.senders import Sender
+    from optimizer.dispatch.signing import Signer
+
+
+@dataclass(frozen=True, slots=True)
+class Callbacks:
+    """How a provider reports what became of touches.
+
+    Attributes:
+        signer: recognises what it has signed.
+        names: its names of events, and ours for them.
+    """
+
+    signer: Signer
+    names: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,12 +35,14 @@ class Route:
         rate: touches a second, of all workers together, for each tenant; None: as fast as it goes.
         daily_capacity: touches in a day of UTC; None: any number.
         at_least_once: whether a touch of which nobody knows whether it was sent is sent again. It may go out twice.
+        callbacks: how its provider reports what became of touches; None: it does not.
     """
 
     sender: Sender
     rate: float | None = None
     daily_capacity: int | None = None
     at_least_once: bool = False
+    callbacks: Callbacks | None = None
 
     @property
     def sender_name(self) -> str:

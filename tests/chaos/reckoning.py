@@ -13,6 +13,8 @@ import orjson
 
 from optimizer import standing
 from optimizer.config import load_attributes
+from optimizer.dispatch.routes import Routes
+from optimizer.dispatch.senders import FileSender
 from optimizer.engine import Engine
 from optimizer.secret import Secret
 from optimizer.upkeep.rebuild import Rebuild
@@ -56,7 +58,9 @@ def _errors(place: Place) -> list[str]:
 def _engine(place: Place) -> Engine:
     attributes = load_attributes(ROOT / "configs" / "attributes.yaml")
     secret = Secret.from_file(place.folder / "secret")
-    return Engine.with_files(place.database, attributes, place.folder / "outbox", timedelta(seconds=1), secret)
+    return Engine.at(
+        place.database, attributes, Routes.to(FileSender(place.folder / "outbox")), timedelta(seconds=1), secret
+    )
 
 
 def _behind(engine: Engine) -> float:

@@ -18,14 +18,15 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.databases
 
 REFUSED_BY_PATH = {
-    "load_campaign", "pause", "resume", "rejoin", "campaign", "run", "runs", "verify_campaign",  # /v1/campaigns/{id}
+    # /v1/campaigns/{id}
+    "load_campaign", "pause", "resume", "rejoin", "campaign", "run", "runs", "removals", "verify_campaign",
     "put_customers", "customer", "subjects", "disclose", "erase_customer",  # /v1/customers
     "changes",  # /v1/audit
 }  # fmt: skip
 """What the doors keep from whoever is bound, by the path."""
 
 THE_SERVICES_OWN = {
-    "with_files", "of_tenant", "jobs", "refreshing", "next_due_us", "refresh", "stop", "close", "void", "verify",
+    "at", "of_tenant", "jobs", "refreshing", "next_due_us", "refresh", "stop", "close", "void", "verify",
     "decide", "record",
 }  # fmt: skip
 """What no route calls, or what goes through another method."""

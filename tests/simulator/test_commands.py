@@ -14,6 +14,8 @@ from typer.testing import CliRunner, Result
 from optimizer.clock import to_us
 from optimizer.commands import build_app
 from optimizer.config import load_settings
+from optimizer.dispatch.routes import Routes
+from optimizer.dispatch.senders import FileSender
 from optimizer.engine import Engine
 from tests.simulator.factory import ATTRIBUTES, CONFIGS
 
@@ -111,7 +113,7 @@ def test_the_demonstration_leaves_a_campaign_that_has_learned_until_now(settings
     done = demo(settings)
     assert done.exit_code == 0, done.output
     loaded = load_settings(settings)
-    engine = Engine.with_files(loaded.database, ATTRIBUTES, loaded.outbox, loaded.publish_every)
+    engine = Engine.at(loaded.database, ATTRIBUTES, Routes.to(FileSender(loaded.outbox)), loaded.publish_every)
     report = engine.campaign("factorial")
     assert report.decisions >= 80
     assert report.learned > 0

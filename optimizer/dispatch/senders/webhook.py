@@ -85,10 +85,11 @@ class WebhookSettings(ChannelSettings):
 
     def make(self, kit: Kit) -> WebhookSender:
         """The sender of the channel. Raises InvalidInput where the secret is missing or has not its form."""
+        secret = kit.secret(self.secret, "secret")
         try:
-            signer = Signer(kit.secret(self.secret, "secret"))
+            signer = Signer(secret)
         except InvalidInput as error:
-            raise error if self.secret is None else kit.wrong(error.message, "secret") from None
+            raise kit.wrong(error.message, "secret") from error
         kind = WebhookSender if self.status_url is None else AnsweringWebhookSender
         return kind(self, signer, kit.templates)
 
