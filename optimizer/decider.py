@@ -227,24 +227,36 @@ class Decider:
         """(n, K) the code of the reason for which each arm is removed, 0 for candidates."""
         n = len(batch)
         facts = {**batch.context, **batch.history}
-        codes = np.stack([self.catalog.removed(schedule) for schedule in batch.schedules])
-        removed = codes[batch.schedule_of]
+        removed = self._timed(batch)
         for eligibility, arms in self._eligibility:
             self._remove(removed, ~evaluate(eligibility, facts, n), arms, Reason.INELIGIBLE_ARM)
-        contact = batch.contact
-        if contact is not None:
-            self.contact.remove_barred(removed, contact)
+        if batch.contact is not None:
+            self.contact.remove_barred(removed, batch.contact)
+        closed = np.stack([self.catalog.closed(schedule) for schedule in batch.schedules])
+        if closed.any():
+            np.copyto(removed, closed[batch.schedule_of], where=removed == ALLOWED)
         if self._max_touches is not None:
             self._remove(removed, batch.touches >= self._max_touches, np.flatnonzero(self._sends), Reason.MAX_TOUCHES)
-        if contact is not None:
-            self.contact.remove_limited(removed, contact, SendTimes.of(batch.schedules, batch.schedule_of))
-            for code in np.flatnonzero(np.bincount(contact.budget)).tolist():
-                if (reached := BUDGET[code]) is not None:
-                    self._remove(removed, contact.budget == code, self.costs.removed(reached), Reason.BUDGET_REACHED)
-            self.contact.remove_excluded(removed, contact)
+        if batch.contact is not None:
+            self.contact.remove_limited(removed, batch.contact, SendTimes.of(batch.schedules, batch.schedule_of))
+            self._remove_unpaid(removed, batch.contact)
+            self.contact.remove_excluded(removed, batch.contact)
         if self.campaign.audience is not None:
             removed[~evaluate(self.campaign.audience, facts, n)] = Reason.NOT_IN_AUDIENCE.code
         return removed
+
+    def _timed(self, batch: Batch) -> NDArray[np.uint8]:
+        """(n, K) what the catalog says of each arm at this time, see `Catalog.removed`."""
+        codes = np.stack([self.catalog.removed(schedule) for schedule in batch.schedules])
+        for code, schedule in zip(codes, batch.schedules, strict=True):
+            if schedule.zone is None:
+                self.contact.remove_untimed(code)
+        return codes[batch.schedule_of]
+
+    def _remove_unpaid(self, removed: NDArray[np.uint8], contact: ContactFacts) -> None:
+        for code, reached in enumerate(BUDGET):
+            if reached is not None:
+                self._remove(removed, contact.budget == code, self.costs.removed(reached), Reason.BUDGET_REACHED)
 
     def held_back(self, batch: Batch, arms: NDArray[np.intp]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
         """Whether touches that are to go out at the batch's instant may, an arm each (n,).

@@ -6,7 +6,7 @@ numbers.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -15,6 +15,7 @@ import orjson
 from optimizer import history
 from optimizer.attributes import HISTORY_FEATURES, PER_CHANNEL_FEATURES, AttributeType, to_columns
 from optimizer.clock import from_us
+from optimizer.contact.hours import Region
 from optimizer.decider import Batch
 from optimizer.ids import words
 from optimizer.scalars import ZONES
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
     from optimizer.catalog import Schedule
     from optimizer.store.rows import CustomerRow
     from optimizer.versions import Version
+
+Place: TypeAlias = tuple[str | None, Region]
+"""A time zone and, where public holidays count, countries."""
 
 TOUCHES = "touches_in_campaign"
 """Beside the history features: the touches that this campaign has made or planned for the customer."""
@@ -100,8 +104,8 @@ def batch_of(  # noqa: PLR0913, PLR0917 -- the columns of a log
 ) -> Batch:
     """What the decider needs, from logged facts alone."""
     context, past = columns_of(version, version.types, contexts, histories)
-    zones = [c["timezone"] for c in contexts]
-    place = {zone: i for i, zone in enumerate(dict.fromkeys(zones))}
+    places = [place_of(version, c) for c in contexts]
+    distinct = {place: i for i, place in enumerate(dict.fromkeys(places))}
     needed = version.contact.active or any(CONTACT in each for each in histories)
     return Batch(
         words=words(ids),
@@ -109,16 +113,22 @@ def batch_of(  # noqa: PLR0913, PLR0917 -- the columns of a log
         context=context,
         history=past,
         touches=np.array([h[TOUCHES] for h in histories], np.intp),
-        schedules=schedules_of(version, list(place), [from_us(now_us)] * len(place)),
-        schedule_of=np.array([place[zone] for zone in zones], np.intp),
+        schedules=schedules_of(version, list(distinct), [from_us(now_us)] * len(distinct)),
+        schedule_of=np.array([distinct[place] for place in places], np.intp),
         contact=version.contact.reader.read([each.get(CONTACT, {}) for each in histories]) if needed else None,
     )
 
 
-def schedules_of(version: Version, zones: Sequence[str | None], instants: Sequence[datetime]) -> list[Schedule]:
-    """The schedule of each (zone, instant); equal ones are computed once."""
-    known: dict[tuple[str | None, datetime], Schedule] = {}
-    for zone, instant in zip(zones, instants, strict=True):
-        if (zone, instant) not in known:
-            known[zone, instant] = version.catalog.schedule(ZoneInfo(zone) if zone else None, instant)
-    return [known[key] for key in zip(zones, instants, strict=True)]
+def place_of(version: Version, context: Mapping[str, Any]) -> Place:
+    """What of a logged context says when a customer may be contacted."""
+    return context["timezone"], version.catalog.hours.region(context["attributes"])
+
+
+def schedules_of(version: Version, places: Sequence[Place], instants: Sequence[datetime]) -> list[Schedule]:
+    """The schedule of each (place, instant); equal ones are computed once."""
+    known: dict[tuple[Place, datetime], Schedule] = {}
+    for place, instant in zip(places, instants, strict=True):
+        if (place, instant) not in known:
+            zone, region = place
+            known[place, instant] = version.catalog.schedule(ZoneInfo(zone) if zone else None, instant, region)
+    return [known[key] for key in zip(places, instants, strict=True)]

@@ -17,7 +17,7 @@ import structlog
 
 from optimizer import metrics
 from optimizer.clock import from_us
-from optimizer.facts import columns_of, schedules_of
+from optimizer.facts import columns_of, place_of, schedules_of
 from optimizer.learner import Learner, Lessons
 from optimizer.registry import digest_of, resume_of
 from optimizer.store import decisions, notices, rewards, snapshots
@@ -236,7 +236,8 @@ def lessons_of(
     arms = np.array([version.catalog.index[row.arm or ""] for row in rows], np.intp)
     slots = version.catalog.slot_of[arms].tolist()
     variants = []
-    schedules = schedules_of(version, [c["timezone"] for c in contexts], [from_us(row.decided_us) for row in rows])
+    places = [place_of(version, context) for context in contexts]
+    schedules = schedules_of(version, places, [from_us(row.decided_us) for row in rows])
     for schedule, slot in zip(schedules, slots, strict=True):
         window = schedule.windows[slot] if slot >= 0 else None
         variants.append((window.weekday, window.days_ahead) if window else None)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from optimizer.catalog import TOUCH_LIFETIME_US
 from optimizer.contact.compiling import Compiler
 from optimizer.contact.facts import FactReader
 from optimizer.contact.limits import Calendar, Following, Ignored, Rolling
@@ -37,6 +38,7 @@ class ContactRules:
         consents: the names of consents that the catalog's channels ask for.
         active: whether they need any facts that are gathered, but for exclusion, suppression and budget.
         reader: reads logged facts.
+        local: (K,) bool, the arms that the rules cannot judge without the recipient's time zone.
     """
 
     def __init__(self, campaign: CampaignFile, catalog: Catalog) -> None:
@@ -51,6 +53,10 @@ class ContactRules:
         follow = [limit.rule.length_us for limit in self._limits if isinstance(limit.rule, Following)]
         self.events_reach_us = max(follow, default=0)
         self.consents = frozenset(channel.consent for channel in catalog.channels if channel.consent is not None)
+        self.local = self._sends & np.array(catalog.hours.local)[catalog.cell_of % len(catalog.hours.local)]
+        for limit in self._limits:
+            if isinstance(limit.rule, Calendar) and limit.rule.period.zone is None:
+                self.local |= limit.key_of_arm >= 0
         self.active = bool(self._limits or self.consents)
 
     @classmethod
@@ -61,6 +67,10 @@ class ContactRules:
     def barred(self, facts: ContactFacts) -> NDArray[np.uint8]:
         """(n, C) code of no_consent, suppressed or no_address by channel, 0 where the channel may be used."""
         return np.where(facts.consents, facts.barred, np.uint8(Reason.NO_CONSENT.code))
+
+    def remove_untimed(self, codes: NDArray[np.uint8]) -> None:
+        """Remove, from the (K,) codes of a schedule without a zone, the arms that need one; in place."""
+        codes[self.local & (codes != Reason.NO_CREATIVE_FOR_CHANNEL.code)] = Reason.NO_TIMEZONE.code
 
     def remove_barred(self, removed: NDArray[np.uint8], facts: ContactFacts) -> None:
         """Remove the arms on channels that may not be used, in place: (n, K) codes."""
@@ -97,19 +107,39 @@ class ContactRules:
         arms: NDArray[np.intp],
     ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
         """For touches about to be sent now, an arm each (n,): see `Decider.held_back`."""
+        rows = np.arange(len(arms))
         codes = np.zeros(len(arms), np.uint8)
-        until_us = np.zeros(len(arms), np.int64)
-        if facts is None:
-            return codes, until_us
-        codes = self.barred(facts)[np.arange(len(arms)), self._channel[arms]]
-        times = SendTimes.now(schedules, schedule_of)
-        for limit in self._limits:
-            forbidden = limit.forbidden(facts, times)
-            if forbidden is not None:
-                keys = limit.key_of_arm[arms]
-                hit = (keys >= 0) & forbidden[np.arange(len(arms)), keys, 0]
-                codes[hit & (codes == ALLOWED)] = limit.reason.code
+        if facts is not None:
+            codes = self.barred(facts)[rows, self._channel[arms]]
+        untimed = np.array([schedule.zone is None for schedule in schedules], np.bool_)[schedule_of]
+        codes[(codes == ALLOWED) & untimed & self.local[arms]] = Reason.NO_TIMEZONE.code
+        closed, next_us = self._now(schedules)
+        kind = self._catalog.cell_of[arms] % closed.shape[1]
+        shut = (codes == ALLOWED) & (closed[schedule_of, kind] != ALLOWED)
+        codes[shut] = closed[schedule_of, kind][shut]
+        until_us = np.where(shut, next_us[schedule_of, kind], 0)
+        if facts is not None:
+            times = SendTimes.now(schedules, schedule_of)
+            for limit in self._limits:
+                forbidden = limit.forbidden(facts, times)
+                if forbidden is not None:
+                    keys = limit.key_of_arm[arms]
+                    hit = (keys >= 0) & forbidden[rows, keys, 0]
+                    codes[hit & (codes == ALLOWED)] = limit.reason.code
         return codes, until_us
+
+    def _now(self, schedules: Sequence[Schedule]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+        """(m, classes) why a touch may not go out at the schedules' instant, 0 where it may; and when it next may."""
+        hours = self._catalog.hours
+        openings = [
+            [
+                each.now(schedule.now_us, schedule.now_us + TOUCH_LIFETIME_US)
+                for each in hours.around(schedule.zone, schedule.region, schedule.today)
+            ]
+            for schedule in schedules
+        ]
+        found = np.array(openings, np.int64).reshape(len(schedules), -1, 3)
+        return found[:, :, 0].astype(np.uint8), found[:, :, 1]
 
 
 def _remove(removed: NDArray[np.uint8], codes: NDArray[np.uint8]) -> None:

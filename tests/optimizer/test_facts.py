@@ -143,7 +143,7 @@ def catalog_with_slots() -> dict[str, Any]:
 def test_a_schedule_is_that_of_its_own_zone_and_instant() -> None:
     made = version(catalog=catalog_with_slots())
     zones, instants = ["UTC", "Asia/Tokyo", "UTC", None], [NOW, NOW, NOW + timedelta(hours=20), NOW]
-    found = schedules_of(made, zones, instants)
+    found = schedules_of(made, [(zone, ()) for zone in zones], instants)
     for schedule, zone, instant in zip(found, zones, instants, strict=True):
         assert schedule == made.catalog.schedule(ZoneInfo(zone) if zone else None, instant)
 
