@@ -24,6 +24,7 @@ from pydantic import (
 
 from optimizer.attributes import AttributeType
 from optimizer.contact.policy import Budget, ContactPolicy, Delivery, MessageCap
+from optimizer.costs import micro
 from optimizer.policy import Policy, SquareCB
 from optimizer.rules import Rule, Scalar, as_scalar
 from optimizer.scalars import (
@@ -446,6 +447,20 @@ class CampaignFile(Part):
                 f"{', '.join(rules)} would not act: this campaign does not obey them (contact_policy.obeys; by default "
                 "a transactional one does not)"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _budget_pays(self) -> CampaignFile:
+        if self.budget is None:
+            return self
+        amount = micro(self.budget.amount)
+        costs = {channel.id: micro(channel.cost) for channel in self.catalog.channels} or {"": 0}
+        for message in self.catalog.messages:
+            offer = micro(message.offer.cost) if message.offer else 0
+            for channel, cost in costs.items():
+                if (not channel or channel in message.creatives) and offer + cost > amount:
+                    on = f" on {channel}" if channel else ""
+                    raise ValueError(f"budget.amount does not pay for a single touch with {message.id}{on}")
         return self
 
     @model_validator(mode="after")

@@ -17,7 +17,7 @@ import numpy as np
 from optimizer.reasons import ALLOWED
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from numpy.typing import NDArray
 
@@ -50,13 +50,13 @@ class Pass:
     """What was chosen for a batch within a budget.
 
     Attributes:
-        choices: the parts of the batch, in order.
-        reached: for each row what was reached when its turn came; None where nothing was.
+        choices: what was chosen for all of it.
+        reached: what was reached when the last one's turn came; None where nothing was.
         spent_micro: what the arms chosen cost.
     """
 
-    choices: Sequence[Choices]
-    reached: Sequence[Reached | None]
+    choices: Choices
+    reached: Reached | None
     spent_micro: int
 
 
@@ -140,11 +140,10 @@ class ArmCosts:
             decide: chooses for those from a place on, with what is reached for them.
         """
         parts: list[Choices] = []
-        standing: list[Reached | None] = []
-        spent = 0
-        while len(standing) < n or not parts:
+        done = spent = 0
+        while done < n:
             reached = max(reached, self.reached(left_micro - spent), key=_ORDER.index)
-            choices = decide(len(standing), reached)
+            choices = decide(done, reached)
             needed, size = self.needed_micro(reached), 0
             for cost in self.each(choices):
                 if left_micro - spent < needed:
@@ -152,8 +151,8 @@ class ArmCosts:
                 spent += cost
                 size += 1
             parts.append(choices if size == len(choices.arm) else choices.first(size))
-            standing += [reached] * size
-        return Pass(parts, standing, spent)
+            done += size
+        return Pass(parts[0].joined(parts), reached, spent)
 
 
 _ORDER: Final = (None, Reached.OFFERS, Reached.COSTS, Reached.SENDS)

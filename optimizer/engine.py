@@ -16,6 +16,7 @@ import structlog
 from optimizer import audit, metrics
 from optimizer.audit import SERVICE
 from optimizer.auditing import PropensityAudit
+from optimizer.budgets import BudgetReport, Budgets
 from optimizer.clock import Clock, SystemClock, from_us
 from optimizer.closing import SETTLE_US, Closing
 from optimizer.consents import withdraw
@@ -123,8 +124,11 @@ class Engine:
         self.versions = Versions(self.runtime)
         self.serving = Serving(self.runtime)
         self._recording = Recording(self.runtime)
-        self._decisions = Decisions(self.runtime, self.versions, self.serving, self._recording.take_parked)
         self.leases = Leases(self.runtime, worker)
+        self.budgets = Budgets(self.runtime, self.versions, self.leases.worker)
+        self._decisions = Decisions(
+            self.runtime, self.versions, self.serving, self.budgets, self._recording.take_parked
+        )
         self._runs = Runs(self.runtime, self.versions, self._decisions, self.leases)
         self.outbox = Outbox(self.runtime, self.versions, routes)
         self.closing = Closing(self.runtime, self.versions, self.leases)
@@ -180,6 +184,10 @@ class Engine:
     def campaign(self, campaign_id: str) -> CampaignReport:
         """One campaign as it stands. Raises NotFound."""
         return self._read(lambda c: report(c, self.versions, self.serving, self.versions.row(c, campaign_id)))
+
+    def budget(self, campaign_id: str) -> BudgetReport | None:
+        """How a campaign's budget stands; None where it has none. Raises NotFound."""
+        return self._read(lambda c: self.budgets.report(c, self.versions.current(c, campaign_id)))
 
     def changes(
         self, limit: int, *, object_: str | None = None, since_us: int | None = None, before_id: str | None = None

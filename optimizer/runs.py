@@ -218,7 +218,7 @@ class Runs:
             for row in people
             if row.subject_id not in done
         ]
-        prepared = self._decisions.prepare(connection, version, subjects, paused=False)
+        prepared = self._decisions.prepare(connection, version, subjects, paused=False, first_to_wait=page.is_next)
         if people:
             page.pass_on(people[-1].customer_id)
         if not page.is_next():

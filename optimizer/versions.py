@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from threading import Lock
 from typing import TYPE_CHECKING, Literal
 
 import orjson
 
 from optimizer.attributes import HISTORY_FEATURES, AttributeType
-from optimizer.audit import Action, note
+from optimizer.audit import SERVICE, Action, note
+from optimizer.budgets import take_back
 from optimizer.campaign import CampaignFile, Creative
 from optimizer.catalog import TOUCH_LIFETIME_US
 from optimizer.decider import Decider
-from optimizer.errors import NotFound
+from optimizer.errors import NotFound, Unavailable
 from optimizer.features import FeatureSpace
 from optimizer.leases import void_fences
 from optimizer.rewards import RewardSpec
@@ -164,6 +166,8 @@ class Versions:
         def change(connection: Connection) -> bool:
             changed = campaigns.load_version(connection, row, change_id)
             if changed:
+                if campaign.budget is not None:
+                    take_back(connection, runtime.tenant, campaign.id)
                 self._note(connection, by, Action.LOADED, campaign.id, campaign.config_hash)
                 notify(connection)
             return changed
@@ -172,22 +176,39 @@ class Versions:
 
     def set_state(self, campaign_id: str, change: Literal["paused", "resumed"], by: str) -> CampaignRow:
         """Pause or resume a campaign. It acts with the next transaction, in every process. Raises NotFound."""
+        return self._runtime.store.write(partial(self._set_state, campaign_id=campaign_id, change=change, by=by))
+
+    def _set_state(
+        self, connection: Connection, campaign_id: str, change: Literal["paused", "resumed"], by: str
+    ) -> CampaignRow:
         runtime = self._runtime
+        before = self.row(connection, campaign_id)
+        # Closing waits for what began before: the time is taken inside.
+        now_us = runtime.now_us()
+        change_id = runtime.ids.uuid7(now_us)
+        row = campaigns.change_state(connection, runtime.tenant, campaign_id, change, at_us=now_us, change_id=change_id)
+        if row is not None and row != before:
+            self._note(connection, by, Action(change), campaign_id, row.config_hash)
+            notify(connection)
+        return _found(row, campaign_id)
 
-        def act(connection: Connection) -> CampaignRow:
-            before = self.row(connection, campaign_id)
-            # Closing waits for what began before: the time is taken inside.
-            now_us = runtime.now_us()
-            change_id = runtime.ids.uuid7(now_us)
-            row = campaigns.change_state(
-                connection, runtime.tenant, campaign_id, change, at_us=now_us, change_id=change_id
-            )
-            if row is not None and row != before:
-                self._note(connection, by, Action(change), campaign_id, row.config_hash)
-                notify(connection)
-            return _found(row, campaign_id)
+    def pause_soon(self, campaign_id: str, config_hash: str) -> None:
+        """Have the service pause a campaign in the next transaction, if this version of it is the current one then.
 
-        return runtime.store.write(act)
+        It does not wait for that, so that it may be called where a transaction ends.
+        """
+        # A store that is being closed takes no more; whoever finds the same again pauses it.
+        with suppress(Unavailable):
+            self._runtime.store.gather(self._pause, [(campaign_id, config_hash)])
+
+    def _pause(self, connection: Connection, versions: Sequence[tuple[str, str]]) -> list[bool]:
+        done = {}
+        for campaign_id, config_hash in sorted(set(versions)):
+            current = self.row(connection, campaign_id).config_hash == config_hash
+            if current:
+                self._set_state(connection, campaign_id, "paused", SERVICE)
+            done[campaign_id, config_hash] = current
+        return [done[each] for each in versions]
 
     def rejoin(self, campaign_id: str, by: str) -> None:
         """Apply the current version's reward to every decision of the past. Raises NotFound.

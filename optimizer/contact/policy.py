@@ -245,10 +245,13 @@ class ContactPolicy(Part):
 class Budget(Part):
     """What the campaign may spend: the costs of channels and offers."""
 
-    amount: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(description="The sum, in the unit of the costs.")
+    amount: Annotated[float, Field(gt=0, le=1e12, allow_inf_nan=False)] = Field(
+        description="The sum, in the unit of the costs; it is kept to the millionth."
+    )
     currency: Text = Field(description="What that unit is called, such as USD.")
     on_reach: Literal["stop_offers", "pause"] = Field(
-        description="stop_offers: messages with an offer cannot be chosen any more. pause: the campaign is paused."
+        description="What happens once less is left than the dearest touch costs. stop_offers: messages with an offer "
+        "cannot be chosen any more, and the others while the rest pays for them. pause: the campaign is paused."
     )
 
 

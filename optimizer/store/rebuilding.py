@@ -39,6 +39,8 @@ class PastDecision(NamedTuple):
     arm: str | None
     send_us: int | None
     expires_us: int | None
+    decided_us: int
+    removed: bytes
 
 
 class Open(NamedTuple):
