@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+from typing import Annotated
 
-from api.models import CampaignOut, CampaignState, Key, RunIn, RunOut
+from fastapi import APIRouter, Query
+
+from api.models import CampaignOut, CampaignState, Key, RemovalsOut, RemovalsQuery, RunIn, RunOut
 from api.requests import JsonRoute, TheCaller, TheEngine
 
 router = APIRouter(prefix="/v1/campaigns", tags=["campaigns"], route_class=JsonRoute)
@@ -35,6 +37,12 @@ def run(campaign_id: Key, engine: TheEngine, wanted: RunIn | None = None) -> Run
 def runs(campaign_id: Key, engine: TheEngine) -> list[RunOut]:
     """The campaign's latest runs, the latest first."""
     return [RunOut.of(row) for row in engine.runs(campaign_id)]
+
+
+@router.get("/{campaign_id}/removals")
+def removals(campaign_id: Key, engine: TheEngine, wanted: Annotated[RemovalsQuery, Query()]) -> list[RemovalsOut]:
+    """How many arms each reason removed on each day of UTC, and of how many decisions."""
+    return [RemovalsOut.of(each) for each in engine.removals(campaign_id, wanted.from_, wanted.until)]
 
 
 @router.post("/{campaign_id}/pause")

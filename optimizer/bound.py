@@ -7,8 +7,9 @@ whose path names a campaign or a customer are refused before they come to an eng
 from __future__ import annotations
 
 from concurrent.futures import Future
+from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from optimizer.engine import Engine, Explanation
 from optimizer.errors import InvalidInput, NotFound, OptimizerError
@@ -61,10 +62,22 @@ class BoundEngine(Engine):
         return self._mine(super().decision(decision_id))
 
     def explain(self, decision_id: str) -> Explanation:
-        """See `Engine`. Raises NotFound for a decision of another campaign."""
+        """See `Engine`. Raises NotFound for a decision of another campaign.
+
+        Of touches and events of other campaigns it tells when they were and on which channel, not whose or what.
+        """
         explanation = super().explain(decision_id)
         self._mine(explanation.decision)
-        return explanation
+        contact = dict(explanation.contact)
+        for name in ("touches", "outcomes"):
+            if name in contact:
+                contact[name] = [self._known(each) for each in contact[name]]
+        return replace(explanation, contact=contact)
+
+    def _known(self, occurrence: Sequence[Any]) -> list[Any]:
+        at_us, state, campaign_id, channel, *what = occurrence
+        mine = campaign_id in self._campaigns
+        return [at_us, state, campaign_id if mine else None, channel, *(what if mine else (None, None))]
 
     def receive(self, events: Sequence[EventIn]) -> list[Receipt | OptimizerError]:
         """See `Engine`; an event that does not belong to one of these campaigns gets an error in its place.

@@ -9,8 +9,9 @@ import time
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
+import orjson
 import structlog
 
 from optimizer import audit, metrics
@@ -25,9 +26,11 @@ from optimizer.disclosure import Disclosure
 from optimizer.dispatch.outbox import Outbox
 from optimizer.erasure import erase
 from optimizer.errors import NotFound, OptimizerError
+from optimizer.facts import CONTACT
 from optimizer.ids import IdSource
 from optimizer.leases import BEAT_S, Leases
 from optimizer.recording import EventIn, Receipt, Recording
+from optimizer.removals import Removals, removals
 from optimizer.reports import CampaignReport, report
 from optimizer.runs import Runs, next_occurrence
 from optimizer.runtime import DEFAULT_TENANT, Runtime
@@ -42,7 +45,7 @@ from optimizer.verification import Candidate, Check, Logged, Models, verify
 from optimizer.versions import Versions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from concurrent.futures import Future
     from datetime import datetime
 
@@ -78,11 +81,13 @@ class Job:
 class Explanation:
     """A decision with every arm as it saw it, and what came of it.
 
-    `earned` is what the logs say now, with every event beside it, late ones too; it is final once `closed`.
+    `contact` is what contact rules knew of the customer, in the form of `optimizer.contact.facts`. `earned` is what the
+    logs say now, with every event beside it, late ones too; it is final once `closed`.
     """
 
     decision: Decision
     candidates: Sequence[Candidate]
+    contact: Mapping[str, Any]
     earned: JoinedReward
     closed: bool
 
@@ -279,6 +284,13 @@ class Engine:
         """The campaign's latest runs, the latest first."""
         return self._read(lambda c: runs.runs_of(c, self.runtime.tenant, campaign_id, limit))
 
+    def removals(
+        self, campaign_id: str, since: datetime | None = None, until: datetime | None = None
+    ) -> Sequence[Removals]:
+        """How many arms each reason removed on each day of UTC, see `optimizer.removals`. Raises NotFound."""
+        self._read(lambda connection: self.versions.row(connection, campaign_id))
+        return removals(self.runtime, campaign_id, since, until)
+
     def decision(self, decision_id: str) -> Decision:
         """One logged decision. Raises NotFound."""
         return self._read(lambda c: self._decision(c, self._row(c, decision_id)))
@@ -293,7 +305,8 @@ class Engine:
             heads = decisions.heads_by_ids(connection, tenant, [decision_id])
             (earned,) = self.closing.join(connection, [heads[decision_id]])
             closed = decision_id in rewards.rewards_by_ids(connection, tenant, [decision_id])
-            return Explanation(self._decision(connection, row), logged.candidates(), earned, closed)
+            contact = orjson.loads(row.history).get(CONTACT, {})
+            return Explanation(self._decision(connection, row), logged.candidates(), contact, earned, closed)
 
         return self._read(look)
 

@@ -49,6 +49,12 @@ _COUNTED: Final = (
         ("tenant", "campaign", "group", "reason"),
         "Decisions made; reason is why nothing is sent, or send.",
     ),
+    Described(
+        "optimizer_arms_removed_total",
+        "counter",
+        ("tenant", "campaign", "reason"),
+        "Arms that were removed before the draw, by the first reason.",
+    ),
     Described("optimizer_decide_seconds", "histogram", ("size",), "From the question, one or many, to its commit."),
     Described(
         "optimizer_http_request_seconds",
@@ -164,6 +170,7 @@ def _version(package: str) -> str:
 
 
 DECISIONS: Final = _counter("optimizer_decisions_total")
+ARMS_REMOVED: Final = _counter("optimizer_arms_removed_total")
 DECIDE_SECONDS: Final = _histogram("optimizer_decide_seconds")
 HTTP_SECONDS: Final = _histogram("optimizer_http_request_seconds")
 HTTP_REFUSED: Final = _counter("optimizer_http_refused_total")
@@ -187,7 +194,12 @@ _BUILD.labels(_version("campaign-optimizer"), platform.python_version(), _versio
 
 def count(counter: Counter, each: Iterable[tuple[str, ...]]) -> None:
     """Move a counter once for each of these values of its labels; what is alike is counted first and added at once."""
-    for labels, n in Tally(each).items():
+    add(counter, Tally(each))
+
+
+def add(counter: Counter, numbers: Mapping[tuple[str, ...], int]) -> None:
+    """Move a counter on by so many, by the values of its labels."""
+    for labels, n in numbers.items():
         _labelled(counter, labels).inc(n)
 
 

@@ -2,11 +2,22 @@
 
 from api.models.audit import AuditPage, AuditQuery, ChangeOut
 from api.models.base import Key
-from api.models.campaigns import Alive, CampaignOut, CampaignState, GroupOut, Ready, RunIn, RunOut
+from api.models.campaigns import (
+    Alive,
+    CampaignOut,
+    CampaignState,
+    GroupOut,
+    Ready,
+    RemovalsOut,
+    RemovalsQuery,
+    RunIn,
+    RunOut,
+)
 from api.models.customers import CustomerBody, CustomerIn, CustomerLine, CustomerOut, CustomerStored
 from api.models.decisions import ArmOut, CandidateOut, DecisionIn, DecisionLine, DecisionOut, ExplanationOut, RemovedOut
 from api.models.disclosure import CustomerData, CustomerFacts, HeldDecisionOut, HeldEvent
 from api.models.events import EventLine, EventObserved, ReceiptOut
+from api.models.suppressions import HeldSuppression, SuppressionIn, SuppressionLine, Suppressions, WhomIn
 
 __all__ = [
     "Alive",
@@ -33,10 +44,17 @@ __all__ = [
     "GroupOut",
     "HeldDecisionOut",
     "HeldEvent",
+    "HeldSuppression",
     "Key",
     "Ready",
     "ReceiptOut",
+    "RemovalsOut",
+    "RemovalsQuery",
     "RemovedOut",
     "RunIn",
     "RunOut",
+    "SuppressionIn",
+    "SuppressionLine",
+    "Suppressions",
+    "WhomIn",
 ]

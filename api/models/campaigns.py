@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import TYPE_CHECKING, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -10,8 +10,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from api.models.base import Key, Sent, examples
 from optimizer.clock import from_us
 from optimizer.groups import Group
+from optimizer.reasons import Reason
+from optimizer.scalars import Instant
 
 if TYPE_CHECKING:
+    from optimizer.removals import Removals
     from optimizer.reports import CampaignReport, GroupReport
     from optimizer.store import rows
 
@@ -177,6 +180,33 @@ class RunOut(BaseModel):
             started_at=from_us(run.started_us),
             finished_at=None if run.finished_us is None else from_us(run.finished_us),
         )
+
+
+class RemovalsQuery(Sent):
+    """Of which decisions the removed arms are counted."""
+
+    from_: Instant | None = Field(
+        default=None, alias="from", description="Of those made then or later; by default 30 days before `until`."
+    )
+    until: Instant | None = Field(default=None, description="Of those made before; by default now.")
+
+
+class RemovalsOut(BaseModel):
+    """What one reason removed on one day."""
+
+    model_config = ConfigDict(
+        json_schema_extra=examples({"day": "2026-01-12", "reason": "cap_reached", "arms": 14020, "decisions": 1402})
+    )
+
+    day: date = Field(description="Of UTC, on which the decisions were made.")
+    reason: Reason = Field(description="The first thing that removed the arms.")
+    arms: int = Field(description="How many arms it removed.")
+    decisions: int = Field(description="Of how many decisions.")
+
+    @classmethod
+    def of(cls, removed: Removals) -> Self:
+        """What the engine counted."""
+        return cls(day=removed.day, reason=removed.reason, arms=removed.arms, decisions=removed.decisions)
 
 
 class Alive(BaseModel):

@@ -17,6 +17,8 @@ from optimizer.rewards import Standing
 from optimizer.scalars import Id
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from optimizer.catalog import Arm
     from optimizer.decisions import Decision
     from optimizer.engine import Explanation
@@ -217,6 +219,47 @@ class OutcomeOut(BaseModel):
         return cls(state="closed" if closed else "pending", reward=earned.reward if closed else None, events=parts)
 
 
+class OccurrenceOut(BaseModel):
+    """A touch or an event that limits counted."""
+
+    at: datetime = Field(description="When it was; of a planned touch, when it was to be.")
+    what: str = Field(description="The state of the touch then, or the name of the event.")
+    campaign_id: str | None = Field(description="Whose it was; null: of none, or of one that is not shown here.")
+    channel: str | None
+    message: str | None
+    offer: str | None
+
+    @classmethod
+    def of(cls, logged: Sequence[Any]) -> Self:
+        """As it is logged."""
+        at_us, what, campaign_id, channel, message, offer = logged
+        at = from_us(at_us)
+        return cls(at=at, what=what, campaign_id=campaign_id, channel=channel, message=message, offer=offer)
+
+
+class ContactOut(BaseModel):
+    """What the contact rules of a campaign knew of a customer; what no rule asks for is not there."""
+
+    consents: list[str] = Field(description="The consents given, of those that the campaign's channels ask for.")
+    barred: dict[str, Reason] = Field(description="The channels on which nothing may go out; empty: every channel.")
+    excluded: Reason | None = Field(description="Why the customer was another campaign's.")
+    budget_reached: bool = Field(description="Whether the campaign's budget was spent.")
+    touches: list[OccurrenceOut] = Field(description="The touches that counted, planned ones too, in their order.")
+    outcomes: list[OccurrenceOut] = Field(description="The events that cooldowns follow, in their order.")
+
+    @classmethod
+    def of(cls, logged: Mapping[str, Any]) -> Self:
+        """As it is logged with the decision."""
+        return cls(
+            consents=logged.get("consents", []),
+            barred=logged.get("barred", {}),
+            excluded=logged.get("excluded"),
+            budget_reached=bool(logged.get("budget_reached")),
+            touches=[OccurrenceOut.of(each) for each in logged.get("touches", ())],
+            outcomes=[OccurrenceOut.of(each) for each in logged.get("outcomes", ())],
+        )
+
+
 class ExplanationOut(BaseModel):
     """A decision with everything that it was chosen from, and what came of it."""
 
@@ -236,6 +279,23 @@ class ExplanationOut(BaseModel):
                         "reason": "no_creative_for_channel",
                     }
                 ],
+                "contact": {
+                    "consents": ["email_marketing"],
+                    "barred": {"sms": "no_address"},
+                    "excluded": None,
+                    "budget_reached": False,
+                    "touches": [
+                        {
+                            "at": "2026-01-09T15:00:00Z",
+                            "what": "opened",
+                            "campaign_id": "winback-q1",
+                            "channel": "email",
+                            "message": "ten_percent",
+                            "offer": "off10",
+                        }
+                    ],
+                    "outcomes": [],
+                },
                 "outcome": {
                     "state": "closed",
                     "reward": 1.0,
@@ -258,6 +318,7 @@ class ExplanationOut(BaseModel):
     decision: DecisionOut
     candidates: list[CandidateOut] = Field(description="Every arm that was allowed, in the order of the catalog.")
     removed: list[RemovedOut] = Field(description="Every arm that was not, with its reason.")
+    contact: ContactOut = Field(description="What contact rules knew of the customer then.")
     outcome: OutcomeOut = Field(description="The events that followed, and the reward.")
 
     @classmethod
@@ -268,6 +329,7 @@ class ExplanationOut(BaseModel):
             decision=DecisionOut.of(explanation.decision),
             candidates=[_candidate(arm) for arm in arms if arm.reason is None],
             removed=[RemovedOut(arm=ArmOut.of(a.arm), reason=a.reason) for a in arms if a.reason is not None],
+            contact=ContactOut.of(explanation.contact),
             outcome=OutcomeOut.of(explanation.earned, closed=explanation.closed),
         )
 

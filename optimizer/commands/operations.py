@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from optimizer.verification import Check
 
 _WIDE: Final = 200
+_INSTANTS: Final = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"]
 
 CampaignId = Annotated[str, typer.Argument(help="The campaign's id.", metavar="CAMPAIGN")]
 
@@ -39,6 +40,7 @@ def register(app: typer.Typer) -> None:
     app.add_typer(campaign, name="campaign")
     app.command()(run)
     app.command()(verify)
+    app.command()(removals)
     app.command()(audit)
 
 
@@ -174,6 +176,33 @@ def verify(
         raise typer.Exit(1)
 
 
+def removals(
+    campaign_id: CampaignId,
+    since: Annotated[
+        datetime | None,
+        typer.Option(
+            "--from",
+            help="Of decisions made then (UTC) or later; by default 30 days before the end.",
+            formats=_INSTANTS,
+            show_default=False,
+        ),
+    ] = None,
+    until: Annotated[
+        datetime | None,
+        typer.Option("--until", help="Of those made before; by default now.", formats=_INSTANTS, show_default=False),
+    ] = None,
+    config: Config = CONFIG,
+    tenant: Tenant = DEFAULT_TENANT,
+) -> None:
+    """Show how many arms each reason removed on each day of UTC, and of how many decisions."""
+    table = Table("day", "reason", Column("arms", justify="right"), Column("decisions", justify="right"))
+    ends = (None if at is None else at.replace(tzinfo=UTC) for at in (since, until))
+    with opened(config, tenant) as (_, engine):
+        for each in engine.removals(campaign_id, *ends):
+            table.add_row(each.day.isoformat(), each.reason, f"{each.arms:,}", f"{each.decisions:,}")
+    Console(width=None if sys.stdout.isatty() else _WIDE).print(table)
+
+
 def audit(  # noqa: PLR0913, PLR0917 - what can be asked for
     object_: Annotated[
         str | None,
@@ -184,7 +213,7 @@ def audit(  # noqa: PLR0913, PLR0917 - what can be asked for
     ] = None,
     since: Annotated[
         datetime | None,
-        typer.Option(help="Only changes made then (UTC) or later.", formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"]),
+        typer.Option(help="Only changes made then (UTC) or later.", formats=_INSTANTS),
     ] = None,
     limit: Annotated[int, typer.Option(help="How many at most.", min=1)] = 100,
     config: Config = CONFIG,

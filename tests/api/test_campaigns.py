@@ -66,3 +66,19 @@ def test_a_service_whose_tables_are_closed_lives_but_is_not_ready(client: TestCl
     response = client.get("/readyz")
     assert (response.status_code, response.json()["code"]) == (503, "unavailable")
     assert response.headers["retry-after"] == "1"
+
+
+def test_removed_arms_are_counted_by_day_and_reason(client: TestClient) -> None:
+    client.put("/v1/customers/c1", json={"attributes": {"days_inactive": 90}})
+    client.put("/v1/customers/c2", json={"attributes": {"days_inactive": 1}})
+    for i in (1, 2):
+        question = {"campaign_id": "winback-q1", "customer_id": f"c{i}", "request_id": f"r{i}"}
+        assert client.post("/v1/decisions", json=question).status_code == 200
+    counted = client.get("/v1/campaigns/winback-q1/removals").json()
+    assert {row["day"] for row in counted} == {"2026-01-12"}
+    outside = next(row for row in counted if row["reason"] == "not_in_audience")
+    assert outside["decisions"] == 1
+    assert outside["arms"] > 1
+    assert client.get("/v1/campaigns/winback-q1/removals?from=2026-01-13T00:00:00Z").json() == []
+    assert client.get("/v1/campaigns/winback-q1/removals?until=2026-01-12T00:00:00Z").json() == []
+    assert client.get("/v1/campaigns/none/removals").status_code == 404

@@ -28,9 +28,12 @@ if TYPE_CHECKING:
 SECRETS: Final = ("ana@example.com", "ana-of-ours", "platinum", "order-of-ours", "event-of-ours", "winback")
 """What only the tenant `ours` has; ids that a request names itself may come back."""
 
-TABLES: Final = ("customers", "campaigns", "decisions", "events", "parked", "runs", "audit", "touches")
+TABLES: Final = (
+    "customers", "campaigns", "decisions", "events", "parked", "runs", "audit", "touches", "suppressions"
+)  # fmt: skip
 
 CUSTOMER: Final = {"attributes": {"plan": "platinum"}, "addresses": {"email": "ana@example.com"}}
+ANA: Final = {"customer_id": "ana-of-ours", "channel": "push"}
 QUESTION: Final = {"campaign_id": "winback-q1", "customer_id": "ana-of-ours", "request_id": "order-of-ours"}
 
 
@@ -59,6 +62,7 @@ def both(engine: Engine) -> Iterator[Both]:
         assert ours.put("/v1/customers/ana-of-ours", json=CUSTOMER).status_code == 200
         made = ours.post("/v1/decisions", json=QUESTION).json()
         event = {"event_id": "event-of-ours", "name": "clicked", "decision_id": made["decision_id"]}
+        assert ours.put("/v1/suppressions", json=ANA).status_code == 200
         assert ours.post("/v1/events", json=event).json()["status"] == "accepted"
 
         def tables() -> dict[str, list[Any]]:
@@ -107,9 +111,26 @@ CASES: Final[dict[str, Case]] = {
     ),
     "DELETE /v1/customers/{customer_id}": (lambda c, _: c.delete("/v1/customers/ana-of-ours"), 404, None),
     "GET /v1/customers/{customer_id}/data": (lambda c, _: c.get("/v1/customers/ana-of-ours/data"), 404, None),
+    "PUT /v1/suppressions": (lambda c, _: c.put("/v1/suppressions", json=ANA), 200, None),
+    "POST /v1/suppressions:batch": (
+        lambda c, _: _ndjson(c, "/v1/suppressions:batch", ANA),
+        200,
+        {"row": 1, "status": "suppressed"},
+    ),
+    "POST /v1/suppressions:lift": (
+        lambda c, _: c.post("/v1/suppressions:lift", json=ANA),
+        200,
+        {"suppressions": []},
+    ),
+    "POST /v1/suppressions:check": (
+        lambda c, _: c.post("/v1/suppressions:check", json=ANA),
+        200,
+        {"suppressions": []},
+    ),
     "GET /v1/campaigns": (lambda c, _: c.get("/v1/campaigns"), 200, []),
     "GET /v1/campaigns/{campaign_id}": (lambda c, _: c.get("/v1/campaigns/winback-q1"), 404, None),
     "GET /v1/campaigns/{campaign_id}/runs": (lambda c, _: c.get("/v1/campaigns/winback-q1/runs"), 200, []),
+    "GET /v1/campaigns/{campaign_id}/removals": (lambda c, _: c.get("/v1/campaigns/winback-q1/removals"), 404, None),
     "POST /v1/campaigns/{campaign_id}/runs": (lambda c, _: c.post("/v1/campaigns/winback-q1/runs"), 404, None),
     "POST /v1/campaigns/{campaign_id}/pause": (lambda c, _: c.post("/v1/campaigns/winback-q1/pause"), 404, None),
     "POST /v1/campaigns/{campaign_id}/resume": (lambda c, _: c.post("/v1/campaigns/winback-q1/resume"), 404, None),
@@ -205,6 +226,7 @@ SCOPES: Final[dict[Scope, set[str]]] = {
         "GET /v1/decisions/{decision_id}/explain",
         "GET /v1/customers/{customer_id}",
         "GET /v1/customers/{customer_id}/data",
+        "POST /v1/suppressions:check",
         "GET /v1/campaigns",
         "GET /v1/campaigns/{campaign_id}",
         "GET /v1/campaigns/{campaign_id}/runs",
@@ -213,6 +235,9 @@ SCOPES: Final[dict[Scope, set[str]]] = {
         "POST /v1/customers:batch",
         "PUT /v1/customers/{customer_id}",
         "DELETE /v1/customers/{customer_id}",
+        "PUT /v1/suppressions",
+        "POST /v1/suppressions:batch",
+        "POST /v1/suppressions:lift",
         "POST /v1/campaigns/{campaign_id}/runs",
         "POST /v1/campaigns/{campaign_id}/pause",
         "POST /v1/campaigns/{campaign_id}/resume",
