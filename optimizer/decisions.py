@@ -14,8 +14,10 @@ import orjson
 from optimizer import history, metrics
 from optimizer.clock import from_us
 from optimizer.contacts import gather
+from optimizer.costs import Reached
 from optimizer.decider import Batch, Choices
 from optimizer.errors import Conflict, InvalidInput, NotFound, OptimizerError
+from optimizer.exclusions import claim, excluded
 from optimizer.facts import CONTACT, batch_of, context_of, history_of
 from optimizer.groups import GROUPS, Group, assign
 from optimizer.reasons import ALLOWED, Reason
@@ -28,10 +30,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
     from datetime import datetime
 
+    from numpy.typing import NDArray
     from sqlalchemy import Connection
 
+    from optimizer.budgets import Account, Budgets
     from optimizer.catalog import Arm
     from optimizer.runtime import Runtime
+    from optimizer.scorer import Scorer
     from optimizer.serving import Served, Serving
     from optimizer.versions import Version, Versions
 
@@ -150,19 +155,23 @@ class Prepared:
     Attributes:
         books: the ledger of each subject, before.
         known: the subjects who have a stored one.
+        account: the campaign's budget, if it has one.
+        reached: what of it was reached for the last of them.
     """
 
     version: Version
     rows: Sequence[DecisionRow]
     books: Mapping[str, history.Ledger]
     known: Collection[str]
+    account: Account | None = None
+    reached: Reached | None = None
 
 
 class Decisions:
     """Makes decisions inside the store's transactions, which hold the customers.
 
     Args:
-        runtime, versions, serving: the parts of the service.
+        runtime, versions, serving, budgets: the parts of the service.
         on_parked: takes the parked events of decisions that have just appeared.
     """
 
@@ -171,11 +180,13 @@ class Decisions:
         runtime: Runtime,
         versions: Versions,
         serving: Serving,
+        budgets: Budgets,
         on_parked: Callable[[Connection, Sequence[EventRow]], None],
     ) -> None:
         self._runtime = runtime
         self._versions = versions
         self._serving = serving
+        self._budgets = budgets
         self._on_parked = on_parked
 
     def answer(self, connection: Connection, requests: Sequence[DecisionRequest]) -> list[Decision | OptimizerError]:
@@ -281,9 +292,18 @@ class Decisions:
         return self.write(connection, self.prepare(connection, version, subjects, paused=paused))
 
     def prepare(
-        self, connection: Connection, version: Version, subjects: Sequence[Subject], *, paused: bool
+        self,
+        connection: Connection,
+        version: Version,
+        subjects: Sequence[Subject],
+        *,
+        paused: bool,
+        first_to_wait: Callable[[], object] = bool,
     ) -> Prepared:
-        """Read what is known of these customers, whom the transaction holds, and decide; nothing is written yet."""
+        """Read what is known of these customers, whom the transaction holds, and decide; nothing is written yet.
+
+        `first_to_wait` waits for what may need the campaign's budget, see `Account.within`.
+        """
         if not subjects:
             return Prepared(version, [], {}, ())
         runtime = self._runtime
@@ -296,19 +316,41 @@ class Decisions:
         histories = history_of(list(books.values()), version, now_us)
         settings = version.campaign.groups
         groups = assign([s.customer_id for s in subjects], settings, settings.salt)
-        active = not paused and version.runs_at(from_us(now_us))
-        if active:
-            people = [s.person for s in subjects]
-            for row, facts in zip(histories, gather(connection, runtime, version, people, now_us), strict=True):
-                if facts:
-                    row[CONTACT] = facts
-        batch = batch_of(version, now_us, ids, groups, contexts, histories)
-        if not active:
-            served, choices = None, nothing(batch, len(version.catalog), Reason.CAMPAIGN_NOT_ACTIVE)
+        if paused or not version.runs_at(from_us(now_us)):
+            batch = batch_of(version, now_us, ids, groups, contexts, histories)
+            choices = nothing(batch, len(version.catalog), Reason.CAMPAIGN_NOT_ACTIVE)
+            outcome = _Outcome(now_us, ids, batch, histories, choices, None)
+            return Prepared(version, _rows(runtime.tenant, version, subjects, outcome), books, stored.keys())
+        self._gather(connection, version, subjects, histories, now_us)
+        facts = _Facts(version, now_us, ids, groups, contexts, histories, served.scorer if served else None)
+        account = self._budgets.account(connection, version)
+        reached = None
+        if account is None:
+            choices = facts.decide()
         else:
-            choices = version.decider.decide(batch, served.scorer if served else None)
-        outcome = _Outcome(now_us, ids, batch, histories, choices, served)
-        return Prepared(version, _rows(runtime.tenant, version, subjects, outcome), books, stored.keys())
+            choices, reached = account.within(len(subjects), facts.decide, first_to_wait)
+        assert facts.whole is not None  # noqa: S101 - it was decided for
+        outcome = _Outcome(now_us, ids, facts.whole, histories, choices, served)
+        rows = _rows(runtime.tenant, version, subjects, outcome)
+        return Prepared(version, rows, books, stored.keys(), account, reached)
+
+    def _gather(
+        self,
+        connection: Connection,
+        version: Version,
+        subjects: Sequence[Subject],
+        histories: Sequence[dict[str, Any]],
+        now_us: int,
+    ) -> None:
+        """Note in the histories what contact rules and other campaigns say of these customers."""
+        runtime = self._runtime
+        found = gather(connection, runtime, version, [s.person for s in subjects], now_us)
+        lost = excluded(connection, runtime, self._versions, version, subjects, histories)
+        for place, (row, facts) in enumerate(zip(histories, found, strict=True)):
+            if place in lost:
+                facts["excluded"] = lost[place].value
+            if facts:
+                row[CONTACT] = facts
 
     def write(self, connection: Connection, prepared: Prepared) -> list[DecisionRow]:
         """Write what was prepared in this transaction: decisions, planned touches and ledgers."""
@@ -321,6 +363,10 @@ class Decisions:
         after_commit(connection, partial(metrics.count, metrics.DECISIONS, counted))
         after_commit(connection, partial(metrics.add, metrics.ARMS_REMOVED, _arms_removed(rows)))
         self._plan_touches(connection, prepared)
+        claim(connection, prepared.version, rows)
+        if prepared.reached is Reached.SENDS:
+            campaign = prepared.version.campaign
+            after_commit(connection, partial(self._versions.pause_soon, campaign.id, campaign.config_hash))
         found = events.take_parked(connection, self._runtime.tenant, rows)
         if found:
             self._on_parked(connection, found)
@@ -335,6 +381,8 @@ class Decisions:
                 continue
             planned.append(touch)
             bodies[row.subject_id] = history.dumps(history.planned(prepared.books[row.subject_id], row.campaign_id))
+        if prepared.account is not None:
+            prepared.account.use(sum(touch.reserved_micro for touch in planned), prepared.reached)
         if planned:
             touches.insert_touches(connection, planned, prepared.rows[0].decided_us)
             ledgers.put_ledgers(connection, tenant, bodies, known=prepared.known)
@@ -354,6 +402,31 @@ def nothing(batch: Batch, k: int, reason: Reason) -> Choices:
     return Choices(
         np.full(n, -1), np.full(n, np.nan), np.full(n, code, np.uint8), np.full((n, k), code, np.uint8), scores=None
     )
+
+
+@dataclass(slots=True)
+class _Facts:
+    """What is known of some customers, in their order; `whole` is the batch of them once that was decided for."""
+
+    version: Version
+    now_us: int
+    ids: Sequence[str]
+    groups: NDArray[np.uint8]
+    contexts: Sequence[Mapping[str, Any]]
+    histories: Sequence[dict[str, Any]]
+    scorer: Scorer | None
+    whole: Batch | None = None
+
+    def decide(self, start: int = 0, reached: Reached | None = None) -> Choices:
+        """Decide for those from a place on, for whom so much of the budget is reached; that is noted."""
+        if reached is not None:
+            for row in self.histories[start:]:
+                row.setdefault(CONTACT, {})["budget_reached"] = reached.value
+        logged = (self.ids[start:], self.groups[start:], self.contexts[start:], self.histories[start:])
+        batch = batch_of(self.version, self.now_us, *logged)
+        if start == 0:
+            self.whole = batch
+        return self.version.decider.decide(batch, self.scorer)
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ REFUSED_BY_PATH = {
 """What the doors keep from whoever is bound, by the path."""
 
 THE_SERVICES_OWN = {
-    "with_files", "of_tenant", "jobs", "refreshing", "next_due_us", "refresh", "stop", "close", "void", "verify",
+    "at", "of_tenant", "jobs", "refreshing", "next_due_us", "refresh", "stop", "close", "void", "verify",
     "decide", "record",
 }  # fmt: skip
 """What no route calls, or what goes through another method."""
