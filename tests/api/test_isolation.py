@@ -230,6 +230,7 @@ SCOPES: Final[dict[Scope, set[str]]] = {
         "GET /v1/campaigns",
         "GET /v1/campaigns/{campaign_id}",
         "GET /v1/campaigns/{campaign_id}/runs",
+        "GET /v1/campaigns/{campaign_id}/removals",
     },
     Scope.MANAGE: {
         "POST /v1/customers:batch",
