@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
-from api import audit, campaigns, customers, decisions, events, health, metrics, openapi, problems
+from api import audit, campaigns, customers, decisions, events, health, metrics, openapi, problems, suppressions
 from api.direct import Direct
 from api.doors import Doors
 from api.visit import Limits
@@ -65,9 +65,8 @@ def create_app(
     app.state.tenants = tenants or Tenants(engine)
     app.state.gauges = Gauges(app.state.tenants)
     problems.install(app)
-    for room in (
-        (health, metrics) if watched_only else (decisions, events, customers, campaigns, audit, health, metrics)
-    ):
+    watched = (health, metrics)
+    for room in watched if watched_only else (decisions, events, customers, suppressions, campaigns, audit, *watched):
         app.include_router(room.router)
     app.openapi = partial(openapi.document, app)  # type: ignore[method-assign]
     inside = app.build_middleware_stack()

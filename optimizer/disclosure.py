@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from optimizer.runtime import Runtime
     from optimizer.store.audit import AuditRow
     from optimizer.store.rows import CustomerRow, DecisionRow, EventRow, RewardRow, TouchRow, TransitionRow
-    from optimizer.store.suppressions import SuppressionRow
+    from optimizer.suppression import Bar
 
 T = TypeVar("T")
 
@@ -53,7 +53,7 @@ class Disclosure:
     runtime: Runtime
     customer: CustomerRow
     ledger: str | None
-    suppressions: Sequence[SuppressionRow]
+    suppressions: Sequence[Bar]
 
     @classmethod
     def of(cls, connection: Connection, runtime: Runtime, customer_id: str) -> Disclosure:
@@ -63,7 +63,7 @@ class Disclosure:
             raise NotFound(f"there is no customer {customer_id!r}")
         book = ledgers.ledgers_by_subjects(connection, runtime.tenant, [row.subject_id]).get(row.subject_id)
         (barred,) = bars(connection, runtime, [row])
-        return cls(runtime, row, book, [bar.row for bar in sorted(barred)])
+        return cls(runtime, row, book, sorted(barred))
 
     def decisions(self) -> Iterator[HeldDecision]:
         """Every decision about the customer, in the order of their making."""

@@ -5,6 +5,7 @@ What is suppressed cannot be listed, since only digests are kept: it can be aske
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from optimizer import audit
 from optimizer.errors import InvalidInput
 from optimizer.limits import MAX_ID, is_id, is_text
 from optimizer.refusals import take_back
+from optimizer.scalars import ID_PATTERN
 from optimizer.store import customers, suppressions
 from optimizer.store.suppressions import SuppressionRow
 from optimizer.suppression import EVERY, Bar, Cause, address_digest, bars, customer_digest, normalised
@@ -43,8 +45,8 @@ class Whom:
             raise InvalidInput(f"customer_id: expected a text of 1 to {MAX_ID} characters, no control characters")
         if self.address is not None and not (is_text(self.address) and normalised(self.address)):
             raise InvalidInput("address: expected a text that is not empty")
-        if not is_id(self.channel) and self.channel != EVERY:
-            raise InvalidInput(f"channel: expected a text of 1 to {MAX_ID} characters, no control characters")
+        if self.channel != EVERY and not re.fullmatch(ID_PATTERN, self.channel):
+            raise InvalidInput("channel: expected the id of a channel, as in a catalog")
 
 
 def suppress(connection: Connection, runtime: Runtime, asked: Sequence[tuple[Whom, Cause]], by: str) -> None:
@@ -95,7 +97,7 @@ def about(connection: Connection, runtime: Runtime, whom: Whom) -> list[Bar]:
     else:
         digest = _digest(runtime, whom)
         rows = suppressions.suppressions_of(connection, runtime.tenant, [digest]).get(digest, [])
-        found = [Bar(row.channel, row) for row in rows]
+        found = [Bar(row.channel, row, "customer" if whom.address is None else "address") for row in rows]
     return sorted(found)
 
 

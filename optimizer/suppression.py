@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from optimizer.dispatch.senders import addresses_of
 from optimizer.store import suppressions
@@ -65,10 +65,11 @@ def address_digest(secret: Secret, address: str) -> str:
 
 
 class Bar(NamedTuple):
-    """That a customer must not be reached on a channel (or on `EVERY`), and the suppression that says so."""
+    """That a customer must not be reached on a channel (or on `EVERY`), and the suppression that says so, of whom."""
 
     channel: str
     row: SuppressionRow
+    of: Literal["customer", "address"]
 
 
 def customer_digest(secret: Secret, customer_id: str) -> str:
@@ -109,7 +110,7 @@ def bars(connection: Connection, runtime: Runtime, people: Sequence[CustomerRow]
 
 
 def _bars_of(name: str, book: Mapping[str, str], known: Mapping[str, Sequence[SuppressionRow]]) -> list[Bar]:
-    found = [Bar(row.channel, row) for row in known.get(name, ())]
+    found = [Bar(row.channel, row, "customer") for row in known.get(name, ())]
     for channel, digest in book.items():
-        found += [Bar(channel, row) for row in known.get(digest, ()) if row.channel in {channel, EVERY}]
+        found += [Bar(channel, row, "address") for row in known.get(digest, ()) if row.channel in {channel, EVERY}]
     return found

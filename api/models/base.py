@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
-from optimizer.limits import ID_PATTERN, MAX_ID, flaw
+from optimizer.limits import ID_PATTERN, MAX_ID, MAX_TEXT, flaw
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,6 +27,8 @@ def _within_limits(value: object) -> object:
 _LIMITED = BeforeValidator(_within_limits)
 Facts = Annotated[dict[str, Any], _LIMITED]
 """What callers tell in names of their own: neither too much nor too deep. That it is JSON, its reader has seen to."""
+Told = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=MAX_TEXT), _LIMITED]
+"""A text, of whatever characters."""
 Texts = Annotated[dict[str, str], _LIMITED]
 Flags = Annotated[dict[str, Annotated[bool, Field(strict=True)]], _LIMITED]
 

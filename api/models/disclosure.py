@@ -12,29 +12,15 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 from api.models.audit import ChangeOut  # noqa: TC001 -- pydantic reads the annotations
 from api.models.base import examples
 from api.models.customers import CustomerOut
+from api.models.suppressions import HeldSuppression
 from optimizer import history
 from optimizer.clock import from_us
 from optimizer.groups import Group
 from optimizer.reasons import Reason
-from optimizer.suppression import Cause
 
 if TYPE_CHECKING:
     from optimizer.disclosure import Disclosure, HeldDecision
     from optimizer.store import rows
-    from optimizer.store.suppressions import SuppressionRow
-
-
-class HeldSuppression(BaseModel):
-    """An address of the customer that must not be reached."""
-
-    channel: str
-    cause: Cause
-    at: datetime
-
-    @classmethod
-    def of(cls, row: SuppressionRow) -> Self:
-        """A row."""
-        return cls(channel=row.channel, cause=Cause(row.cause), at=from_us(row.at_us))
 
 
 class HeldEvent(BaseModel):
@@ -164,7 +150,7 @@ class CustomerFacts(CustomerOut):
     model_config = ConfigDict(json_schema_extra=examples(_FACTS))
 
     subject_id: str = Field(description="What stands for the customer in decisions and events.")
-    suppressions: list[HeldSuppression] = Field(description="Which of the addresses must not be reached.")
+    suppressions: list[HeldSuppression] = Field(description="Why the customer must not be reached, and where.")
     ledger: dict[str, JsonValue] = Field(
         description="The summary of touches and opens that decisions read, one entry a touch in each column."
     )
@@ -176,7 +162,7 @@ class CustomerFacts(CustomerOut):
         return cls(
             **known.model_dump(),
             subject_id=disclosure.customer.subject_id,
-            suppressions=[HeldSuppression.of(row) for row in disclosure.suppressions],
+            suppressions=[HeldSuppression.held(bar) for bar in disclosure.suppressions],
             ledger=_columns(disclosure.ledger),
         )
 

@@ -21,6 +21,7 @@ REFUSED_BY_PATH = {
     # /v1/campaigns/{id}
     "load_campaign", "pause", "resume", "rejoin", "campaign", "run", "runs", "removals", "verify_campaign",
     "put_customers", "customer", "subjects", "disclose", "erase_customer",  # /v1/customers
+    "suppress", "lift", "suppressions",  # /v1/suppressions
     "changes",  # /v1/audit
 }  # fmt: skip
 """What the doors keep from whoever is bound, by the path."""
