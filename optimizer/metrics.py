@@ -74,6 +74,18 @@ _COUNTED: Final = (
     Described(
         "optimizer_touch_transitions_total", "counter", ("tenant", "state"), "Touches that came into each state."
     ),
+    Described(
+        "optimizer_touch_attempts_total",
+        "counter",
+        ("tenant", "channel", "outcome"),
+        "Attempts to send a touch: sent, temporary, permanent or unknown.",
+    ),
+    Described(
+        "optimizer_touches_held_back_total",
+        "counter",
+        ("tenant", "reason"),
+        "Touches that were due and not sent, by what the rules said at that time.",
+    ),
     Described("optimizer_closings_total", "counter", ("tenant", "campaign"), "Decisions closed with their reward."),
     Described("optimizer_learned_total", "counter", ("tenant", "campaign"), "Closed decisions learned from."),
     Described("optimizer_snapshots_published_total", "counter", ("tenant", "campaign"), "Models published."),
@@ -178,6 +190,8 @@ COMMIT_SECONDS: Final = _histogram("optimizer_commit_seconds")
 COMMIT_CHANGES: Final = _histogram("optimizer_commit_changes", _CHANGES)
 EVENTS: Final = _counter("optimizer_events_total")
 TRANSITIONS: Final = _counter("optimizer_touch_transitions_total")
+ATTEMPTS: Final = _counter("optimizer_touch_attempts_total")
+HELD_BACK: Final = _counter("optimizer_touches_held_back_total")
 CLOSINGS: Final = _counter("optimizer_closings_total")
 LEARNED: Final = _counter("optimizer_learned_total")
 PUBLISHED: Final = _counter("optimizer_snapshots_published_total")

@@ -61,8 +61,7 @@ class Standing:
 def look(connection: Connection, tenant: str, now_us: int) -> Standing:
     """Ask the tables. Every answer costs no more than a bounded part of an index."""
     loaded = campaigns.all_campaigns(connection, tenant)
-    paused = [row.campaign_id for row in loaded if row.state != "active"]
-    due, due_since_us = lags.due_touches(connection, tenant, now_us, paused)
+    due, due_since_us = lags.due_touches(connection, tenant, now_us)
     return Standing(
         lags.count_touches(connection, tenant),
         due,

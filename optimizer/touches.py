@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from optimizer import history
+from optimizer import budgets, history
 from optimizer.store import customers, ledgers, touches
 from optimizer.store.touches import TouchChange
 
@@ -32,17 +32,18 @@ def held(
 
 
 def end(connection: Connection, tenant: str, page: Sequence[TouchRow], change: TouchChange) -> None:
-    """Give touches up, which are held: they count no longer. `change` says how, for each of them."""
+    """Give touches up, which are held: they count no longer, and take nothing of a budget. `change` says how."""
     if not page:
         return
     touches.transition(connection, tenant, [change._replace(decision_id=touch.decision_id) for touch in page])
+    budgets.give_back(connection, tenant, page)
     note(connection, tenant, page, lambda book, touch: history.released(book, touch.campaign_id))
 
 
 def cancel(connection: Connection, tenant: str, decision_ids: Sequence[str], reason: str, now_us: int) -> None:
-    """Take planned touches back."""
+    """Take touches back that are planned, or leased and not being sent yet."""
     known = touches.touches_by_ids(connection, tenant, decision_ids)
-    planned = held(connection, tenant, list(known.values()), lambda touch: touch.state == "planned")
+    planned = held(connection, tenant, list(known.values()), lambda touch: touch.state in {"planned", "leased"})
     end(connection, tenant, planned, TouchChange("", "cancelled", now_us, reason))
 
 

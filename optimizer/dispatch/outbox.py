@@ -1,23 +1,31 @@
-"""The outbox: touches whose time has come are leased, handed to the sender, and noted as sent; late ones expire.
+"""The outbox: touches whose time has come are leased, handed to their sender, and noted as sent; late ones expire.
 
 `planned -> leased -> sending -> sent`: that a touch is being sent is on disk before the sender is called, so that a
 crash in between leaves it `sending`, and later `unknown`, never sent twice. Any number of workers may do this at once:
 each leases touches that no other is at, and what it says of them later counts only while the lease is its own.
+
+Each channel with a route of its own has a job of its own, so that a slow one holds up no other.
 """
 
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+from threading import Lock
+from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from optimizer.dispatch.outgoing import outgoing
+from optimizer.dispatch.capacity import brought_to, free_us, is_limited
+from optimizer.dispatch.leasing import LEASE_US, PAGE, Leasing
+from optimizer.dispatch.recheck import ERASED
+from optimizer.dispatch.senders import Answers, Outcome, Outgoing, Result
+from optimizer.dispatch.settling import Settling
+from optimizer.errors import Unavailable
 from optimizer.reasons import Reason
-from optimizer.store import customers, decisions, touches
+from optimizer.runtime import total
+from optimizer.store import capacity, customers, outbox
 from optimizer.store.touches import TouchChange
-from optimizer.suppression import barring, suppressed
-from optimizer.touches import cancel, end, held, note, sent
+from optimizer.touches import cancel, end, held
 from optimizer.tracebacks import told
 
 if TYPE_CHECKING:
@@ -25,168 +33,159 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-    from optimizer.dispatch.routes import Routes
-    from optimizer.dispatch.senders import Outgoing
+    from optimizer.dispatch.routes import Route, Routes
     from optimizer.runtime import Runtime
-    from optimizer.store.rows import CustomerRow, TouchRow
+    from optimizer.store.rows import TouchRow
     from optimizer.versions import Versions
 
-PAGE = 5_000
-ERASED = "customer_erased"
-"""Why a touch is cancelled whose customer was erased."""
+__all__ = ["ERASED", "LEASE_US", "Outbox"]
 
-LEASE_US = 60_000_000
-"""How long a touch may stay leased or sending before it is taken to be lost."""
+_UNKNOWN: Final = Outcome(Result.UNKNOWN)
 
 _log = structlog.get_logger()
 
 
 class Outbox:
-    """Carries touches out, a page at a time."""
+    """Carries touches out, a page at a time. Safe to call from any thread."""
 
     def __init__(self, runtime: Runtime, versions: Versions, routes: Routes) -> None:
         self._runtime = runtime
-        self._versions = versions
         self._routes = routes
+        self._leasing = Leasing(runtime, versions, routes)
+        self._settling = Settling(runtime, versions, routes)
+        self._unsettled: list[tuple[Sequence[TouchRow], Sequence[Outcome]]] = []
+        self._lock = Lock()
 
     def dispatch_due(self) -> int:
-        """Expire what is too late, recover what was lost, send what is due; how many were sent."""
+        """Expire what is too late, recover what was lost, send what is due; how many touches were sent."""
+        self.tend()
+        self.resolve()
+        return self.dispatch_rest() + total(self.dispatch, sorted(self._routes.channels))
+
+    def tend(self) -> None:
+        """Note what could not be noted before, expire what is too late, and recover what was lost."""
         store = self._runtime.store
+        with self._lock:
+            waiting, self._unsettled = self._unsettled, []
+        for page, outcomes in waiting:
+            self._settle(page, outcomes)
         while store.write(self._expire) == PAGE:
             pass
-        store.write(self._recover)
-        total = 0
-        while not self._runtime.stopping.is_set() and (leased := store.write(self._lease)) is not None:
-            page, outgoing = leased
-            if not page:
+        store.write(partial(self._settling.recover, limit=PAGE))
+
+    def dispatch_rest(self) -> int:
+        """Send what is due on every channel without a route of its own; how many touches were sent."""
+        planned = self._runtime.store.read(partial(outbox.channels_planned, tenant=self._runtime.tenant))
+        return total(self.dispatch, [channel for channel in planned if channel not in self._routes.channels])
+
+    def dispatch(self, channel: str) -> int:
+        """Send what is due on a channel, page by page; how many touches were sent.
+
+        Ends where a page brought nothing: what is wrong with the sender then will not pass at once.
+        """
+        store, sent = self._runtime.store, 0
+        while not self._runtime.stopping.is_set():
+            if not store.read(partial(self._leasing.is_due, channel=channel)):
+                break
+            leased = store.write(partial(self._leasing.lease, channel=channel))
+            if leased is None:
+                break
+            page, outgoing = store.write(partial(self._leasing.begin, page=leased))
+            if not outgoing:
                 continue
-            if self._runtime.now_us() >= (page[0].lease_until_us or 0):
-                # This process was stopped meanwhile, and others take the touches to be lost: it must not send them.
-                _log.error("lease_ran_out", touches=len(page))
-                store.write(partial(self._return, page=page))
+            if self._runtime.now_us() >= page.until_us - LEASE_US // 2:
+                # This process was stopped meanwhile: others may take the touches to be lost before they are sent.
+                _log.error("lease_ran_out", channel=channel, touches=len(outgoing))
+                store.write(partial(self._leasing.give_up, page=page))
                 break
-            try:
-                self._routes.default.sender.send(outgoing)
-            except OSError as error:
-                _log.error("send_failed", touches=len(page), error=told(error))
-                store.write(partial(self._fail, page=page))
+            outcomes = self._send(self._routes.of(channel), outgoing)
+            done = self._settle(page.touches, outcomes)
+            sent += done
+            if not done:
                 break
-            store.write(partial(self._sent, page=page))
-            total += len(page)
-        return total
+        return sent
+
+    def resolve(self) -> int:
+        """Find out about touches of which nobody knows whether they were sent; how many were."""
+        now_us = self._runtime.now_us()
+        query = partial(outbox.doubtful_touches, tenant=self._runtime.tenant, now_us=now_us, limit=PAGE)
+        doubtful = self._runtime.store.read(query)
+        by_channel: dict[str, list[TouchRow]] = {}
+        for touch in doubtful:
+            by_channel.setdefault(touch.channel or "", []).append(touch)
+        return total(lambda channel: self._ask(channel, by_channel[channel]), sorted(by_channel))
 
     def cancel(self, connection: Connection, decision_ids: Sequence[str], reason: str) -> None:
         """Take planned touches back."""
         cancel(connection, self._runtime.tenant, decision_ids, reason, self._runtime.now_us())
 
+    def next_due_us(self, connection: Connection) -> int | None:
+        """The next instant at which a touch may be sent, expires, or is heard of; None where none will."""
+        tenant = self._runtime.tenant
+        instants = [outbox.next_end_us(connection, tenant)]
+        for channel in outbox.channels_planned(connection, tenant):
+            [(due_us, _), *_] = outbox.first_due(connection, tenant, channel)
+            route = self._routes.of(channel)
+            usage = capacity.usage(connection, tenant, channel) if is_limited(route) else None
+            if usage is not None:
+                due_us = max(due_us, free_us(brought_to(usage, route, self._runtime.now_us()), route))
+            instants.append(due_us)
+        return min((at_us for at_us in instants if at_us is not None), default=None)
+
+    def _ask(self, channel: str, page: Sequence[TouchRow]) -> int:
+        """Ask a channel's provider about touches, as many at a time as it takes."""
+        route, sent = self._routes.of(channel), 0
+        for start in range(0, len(page), route.sender.batch):
+            part = page[start : start + route.sender.batch]
+            told_of: Mapping[str, Outcome] = {}
+            if isinstance(route.sender, Answers):
+                told_of = self._answers(route.sender, self._runtime.store.read(partial(self._questions, page=part)))
+            outcomes = [told_of.get(touch.decision_id, _UNKNOWN) for touch in part]
+            sent += self._runtime.store.write(partial(self._settling.settle, page=part, outcomes=outcomes, asked=True))
+        return sent
+
+    def _questions(self, connection: Connection, page: Sequence[TouchRow]) -> list[Outgoing]:
+        """The touches as their provider knows them, of customers who are known still."""
+        tenant = self._runtime.tenant
+        people = customers.customers_by_subjects(connection, tenant, [touch.subject_id for touch in page])
+        plans = outbox.plans_by_ids(connection, tenant, [touch.decision_id for touch in page])
+        known = [touch for touch in page if touch.subject_id in people and touch.decision_id in plans]
+        return [self._leasing.outgoing(connection, touch, people, plans) for touch in known]
+
+    @staticmethod
+    def _answers(sender: Answers, asked: Sequence[Outgoing]) -> dict[str, Outcome]:
+        try:
+            outcomes = sender.ask(asked)
+        except Exception as error:  # noqa: BLE001 - whatever it was, nothing is known by it
+            _log.error("ask_failed", touches=len(asked), error=told(error))
+            outcomes = []
+        return dict(zip((touch.decision_id for touch in asked), outcomes, strict=False))
+
+    @staticmethod
+    def _send(route: Route, outgoing: Sequence[Outgoing]) -> Sequence[Outcome]:
+        """What came of each; where the sender raises, or does not tell of each, it cannot be known."""
+        try:
+            outcomes = route.sender.send(outgoing)
+        except Exception as error:  # noqa: BLE001 - whatever it was, what it did with them cannot be known
+            _log.error("send_failed", touches=len(outgoing), error=told(error))
+            return [Outcome(Result.UNKNOWN, type(error).__name__)] * len(outgoing)
+        if len(outcomes) != len(outgoing):
+            _log.error("send_failed", touches=len(outgoing), error=f"the sender told of {len(outcomes)}")
+            return [Outcome(Result.UNKNOWN, "not told of")] * len(outgoing)
+        return outcomes
+
+    def _settle(self, page: Sequence[TouchRow], outcomes: Sequence[Outcome]) -> int:
+        """Note what came of touches; where the database cannot be used, that is done as soon as it can."""
+        try:
+            return self._runtime.store.write(partial(self._settling.settle, page=page, outcomes=outcomes))
+        except Unavailable:
+            with self._lock:
+                self._unsettled.append((page, outcomes))
+            raise
+
     def _expire(self, connection: Connection) -> int:
-        overdue = touches.overdue_touches(connection, self._runtime.tenant, self._runtime.now_us(), PAGE)
-        planned = held(connection, self._runtime.tenant, overdue, lambda touch: touch.state == "planned")
-        end(
-            connection,
-            self._runtime.tenant,
-            planned,
-            TouchChange("", "expired", self._runtime.now_us(), Reason.EXPIRED_LATE.value),
-        )
+        tenant, now_us = self._runtime.tenant, self._runtime.now_us()
+        overdue = outbox.overdue_touches(connection, tenant, now_us, PAGE)
+        planned = held(connection, tenant, overdue, lambda touch: touch.state == "planned")
+        end(connection, tenant, planned, TouchChange("", "expired", now_us, Reason.EXPIRED_LATE.value))
         return len(overdue)
-
-    def _recover(self, connection: Connection) -> None:
-        """A lost lease is given back; what was being sent when its process ended is unknown and stays so."""
-        now_us = self._runtime.now_us()
-        lost = touches.lost_leases(connection, self._runtime.tenant, now_us, PAGE)
-        changes = [
-            TouchChange(touch.decision_id, "planned" if touch.state == "leased" else "unknown", now_us, "lease_lost")
-            for touch in lost
-        ]
-        touches.transition(connection, self._runtime.tenant, changes)
-
-    def _lease(self, connection: Connection) -> tuple[list[TouchRow], list[Outgoing]] | None:
-        """The next page, being sent from now on, and what the sender gets of it; None where nothing is due.
-
-        What must not be sent, by what is known now, is cancelled instead.
-        """
-        tenant, now_us = self._runtime.tenant, self._runtime.now_us()
-        paused = [row.campaign_id for row in self._versions.all(connection) if row.state != "active"]
-        due = touches.due_touches(connection, tenant, now_us, PAGE, paused=paused)
-        if not due:
-            return None
-        people = customers.customers_by_subjects(connection, tenant, [touch.subject_id for touch in due])
-        page = self._reachable(connection, due, people)
-        token, until_us = self._runtime.ids.uuid7(now_us), now_us + LEASE_US
-        changes = [
-            TouchChange(touch.decision_id, state, now_us, None, token, until_us)
-            for touch in page
-            for state in ("leased", "sending")
-        ]
-        touches.transition(connection, tenant, changes)
-        page = [touch._replace(state="sending", lease_token=token, lease_until_us=until_us) for touch in page]
-        return page, self._outgoing(connection, page, people)
-
-    def _reachable(
-        self, connection: Connection, due: Sequence[TouchRow], people: Mapping[str, CustomerRow]
-    ) -> list[TouchRow]:
-        """Those whose person is known and whose address is not suppressed; the others are cancelled."""
-        known = [touch for touch in due if touch.subject_id in people]
-        found = suppressed(connection, self._runtime, [people[touch.subject_id] for touch in known])
-        barred = [barring(mine, touch.channel) for mine, touch in zip(found, known, strict=True)]
-        end(
-            connection,
-            self._runtime.tenant,
-            [touch for touch in due if touch.subject_id not in people],
-            TouchChange("", "cancelled", self._runtime.now_us(), ERASED),
-        )
-        refused = [touch for touch, found in zip(known, barred, strict=True) if found]
-        customers.hold_subjects(connection, self._runtime.tenant, [touch.subject_id for touch in refused])
-        end(
-            connection,
-            self._runtime.tenant,
-            refused,
-            TouchChange("", "cancelled", self._runtime.now_us(), Reason.SUPPRESSED.value),
-        )
-        return [touch for touch, found in zip(known, barred, strict=True) if not found]
-
-    def _outgoing(
-        self, connection: Connection, page: Sequence[TouchRow], people: Mapping[str, CustomerRow]
-    ) -> list[Outgoing]:
-        heads = decisions.heads_by_ids(connection, self._runtime.tenant, [touch.decision_id for touch in page])
-        return [
-            outgoing(
-                self._versions.get(connection, touch.campaign_id, heads[touch.decision_id].config_hash),
-                people[touch.subject_id],
-                message=touch.message,
-                channel=touch.channel or "",
-                decision_id=touch.decision_id,
-                send_us=touch.send_us,
-            )
-            for touch in page
-        ]
-
-    def _sent(self, connection: Connection, page: Sequence[TouchRow]) -> None:
-        """Note what was sent. An event may have proved it already, and the lease may have run out."""
-        tenant, now_us = self._runtime.tenant, self._runtime.now_us()
-        token = page[0].lease_token
-        # What is unknown was never leased again: we know it.
-        page = held(
-            connection, self._runtime.tenant, page, lambda touch: touch.state == "unknown" or _leased_by(token, touch)
-        )
-        touches.transition(connection, tenant, [TouchChange(touch.decision_id, "sent", now_us) for touch in page])
-        note(connection, tenant, page, lambda book, touch: sent(book, touch, now_us))
-
-    def _fail(self, connection: Connection, page: Sequence[TouchRow]) -> None:
-        """The sender raised: what it did with them cannot be known."""
-        self._let_go(connection, page, "unknown", "sender_failed")
-
-    def _return(self, connection: Connection, page: Sequence[TouchRow]) -> None:
-        """Nothing was done with them."""
-        self._let_go(connection, page, "planned", "lease_lost")
-
-    def _let_go(self, connection: Connection, page: Sequence[TouchRow], state: str, reason: str) -> None:
-        """End our lease of those that we still have."""
-        now_us, token = self._runtime.now_us(), page[0].lease_token
-        page = held(connection, self._runtime.tenant, page, partial(_leased_by, token))
-        changes = [TouchChange(touch.decision_id, state, now_us, reason) for touch in page]
-        touches.transition(connection, self._runtime.tenant, changes)
-
-
-def _leased_by(token: str | None, touch: TouchRow) -> bool:
-    return touch.state == "sending" and touch.lease_token == token

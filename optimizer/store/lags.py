@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from sqlalchemy import func, select, tuple_
 
+from optimizer.store.outbox import channels_planned, first_due
 from optimizer.store.tables import rewards, snapshots, touches
 from optimizer.store.touches import OPEN_STATES
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
-
     from sqlalchemy import Connection, Select
 
 MANY: Final = 100_000
@@ -43,15 +42,22 @@ def count_touches(connection: Connection, tenant: str) -> dict[str, int]:
     return {state: count(connection, mine.where(touches.c.state == state)) for state in OPEN_STATES}
 
 
-def due_touches(connection: Connection, tenant: str, now_us: int, paused: Collection[str]) -> tuple[int, int | None]:
+def due_touches(connection: Connection, tenant: str, now_us: int) -> tuple[int, int | None]:
     """How many planned touches the service should have sent by now, up to `MANY`, and since when the first of them."""
-    due = (
-        select(touches.c.send_us)
-        .where(touches.c.tenant == tenant, touches.c.state == "planned", touches.c.send_us <= now_us)
-        .where(touches.c.dispatch == "service", touches.c.campaign_id.not_in(list(paused)))
-    )
-    first_us = connection.execute(due.order_by(touches.c.send_us).limit(1)).scalar()
-    return (0, None) if first_us is None else (count(connection, due), first_us)
+    due, first_us = 0, None
+    for channel in channels_planned(connection, tenant):
+        for at_us, campaign_id in first_due(connection, tenant, channel):
+            if at_us > now_us or due >= MANY:
+                break
+            first_us = min(at_us, first_us or at_us)
+            mine = (
+                select(touches.c.due_us)
+                .where(touches.c.tenant == tenant, touches.c.campaign_id == campaign_id)
+                .where(touches.c.dispatch == "service", touches.c.state == "planned", touches.c.channel == channel)
+                .where(touches.c.due_us <= now_us)
+            )
+            due += count(connection, mine)
+    return min(due, MANY), first_us
 
 
 def first_unlearned_us(connection: Connection, tenant: str, campaign_id: str, watermark: tuple[int, str]) -> int | None:

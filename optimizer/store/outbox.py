@@ -8,7 +8,7 @@ channel to the time. Touches of one instant come in any order there; pages are s
 from __future__ import annotations
 
 from operator import attrgetter
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import bindparam, func, select
 
@@ -19,7 +19,7 @@ from optimizer.store.tables import campaigns, decisions, touches
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection, Select
 
 _PLANNED = (touches.c.dispatch == "service", touches.c.state == "planned")
 _OF_CAMPAIGN = (touches.c.tenant == campaigns.c.tenant, touches.c.campaign_id == campaigns.c.campaign_id)
@@ -120,43 +120,30 @@ def lost_leases(connection: Connection, tenant: str, now_us: int, limit: int) ->
 
     Held until this transaction ends, and without those that another one holds.
     """
-    query = (
-        select(*touches.columns)
-        .where(touches.c.tenant == tenant, touches.c.state.in_(["leased", "sending"]))
-        .where(touches.c.lease_until_us <= now_us)
-        .limit(limit)
-        .with_for_update(skip_locked=True)
-    )
+    query = _lease_over(tenant, ("leased", "sending"), now_us, limit).with_for_update(skip_locked=True)
     return sorted(map(TouchRow._make, connection.execute(query)), key=attrgetter("decision_id"))
 
 
-def doubtful_touches(
-    connection: Connection, tenant: str, channels: Collection[str], now_us: int, limit: int
-) -> list[TouchRow]:
-    """The unknown touches of these channels that are to be looked into by now, by decision id."""
-    query = (
-        select(*touches.columns)
-        .where(touches.c.tenant == tenant, touches.c.state == "unknown", touches.c.channel.in_(sorted(channels)))
-        .where(touches.c.dispatch == "service", touches.c.lease_until_us <= now_us)
-        .limit(limit)
-    )
+def doubtful_touches(connection: Connection, tenant: str, now_us: int, limit: int) -> list[TouchRow]:
+    """The unknown touches that are to be asked about by now, by decision id."""
+    query = _lease_over(tenant, ("unknown",), now_us, limit)
     return sorted(map(TouchRow._make, connection.execute(query)), key=attrgetter("decision_id"))
 
 
 def next_end_us(connection: Connection, tenant: str) -> int | None:
-    """The next instant at which a touch expires, or a lease ends; None where none will."""
+    """The next instant at which a touch expires, a lease ends or is asked about; None where none will."""
     planned = (touches.c.tenant == tenant, touches.c.state == "planned")
     expiry = select(touches.c.expires_us).where(*planned).order_by(touches.c.expires_us).limit(1)
     leases = select(func.min(touches.c.lease_until_us)).where(
-        touches.c.tenant == tenant, touches.c.state.in_(["leased", "sending"])
+        touches.c.tenant == tenant, touches.c.state.in_(["leased", "sending", "unknown"])
     )
     firsts = (connection.execute(query).scalar() for query in (expiry, leases))
     return min((first_us for first_us in firsts if first_us is not None), default=None)
 
 
-def next_doubt_us(connection: Connection, tenant: str, channels: Collection[str]) -> int | None:
-    """The next instant at which an unknown touch of these channels is to be looked into; None where none is."""
-    query = select(func.min(touches.c.lease_until_us)).where(
-        touches.c.tenant == tenant, touches.c.state == "unknown", touches.c.channel.in_(sorted(channels))
+def _lease_over(tenant: str, states: Collection[str], now_us: int, limit: int) -> Select[*tuple[Any, ...]]:
+    return (
+        select(*touches.columns)
+        .where(touches.c.tenant == tenant, touches.c.state.in_(states), touches.c.lease_until_us <= now_us)
+        .limit(limit)
     )
-    return connection.execute(query).scalar()

@@ -164,67 +164,31 @@ def transitions_by_ids(
     return found
 
 
-def due_touches(
-    connection: Connection, tenant: str, now_us: int, limit: int, *, paused: Collection[str] = ()
+def touches_page(  # noqa: PLR0913 - by what they can be found
+    connection: Connection,
+    tenant: str,
+    *,
+    limit: int,
+    before_id: str | None = None,
+    campaign_ids: Collection[str] | None = None,
+    state: str | None = None,
+    reason: str | None = None,
+    channel: str | None = None,
 ) -> list[TouchRow]:
-    """The planned touches that the service sends and whose time has come, without those of `paused` campaigns.
+    """Touches of decisions, the latest decision first; the page after it begins before the last one's id.
 
-    In the order (due_us, decision id); held until this transaction ends, and without those that another one holds.
+    None is any. Touches of other systems are no touches of decisions.
     """
-    query = (
-        _ALL.where(touches.c.tenant == tenant, touches.c.state == "planned", touches.c.due_us <= now_us)
-        .where(touches.c.dispatch == "service", touches.c.campaign_id.not_in(list(paused)))
-        .order_by(touches.c.due_us, touches.c.decision_id)
-        .limit(limit)
-        .with_for_update(skip_locked=True)
-    )
-    return [TouchRow._make(row) for row in connection.execute(query)]
-
-
-def overdue_touches(connection: Connection, tenant: str, now_us: int, limit: int) -> list[TouchRow]:
-    """The planned touches, the service's and the caller's, whose `expires_us` has passed.
-
-    In the order (expires_us, decision id).
-    """
-    query = (
-        _ALL.where(touches.c.tenant == tenant, touches.c.state == "planned", touches.c.expires_us <= now_us)
-        .order_by(touches.c.expires_us, touches.c.decision_id)
-        .limit(limit)
-    )
-    return [TouchRow._make(row) for row in connection.execute(query)]
-
-
-def lost_leases(connection: Connection, tenant: str, now_us: int, limit: int) -> list[TouchRow]:
-    """The touches whose lease ran out before they were sent, in the order (send_us, decision id).
-
-    Held until this transaction ends, and without those that another one holds.
-    """
-    query = (
-        _ALL.where(touches.c.tenant == tenant, touches.c.state.in_(["leased", "sending"]))
-        .where(touches.c.lease_until_us <= now_us)
-        .order_by(touches.c.send_us, touches.c.decision_id)
-        .limit(limit)
-        .with_for_update(skip_locked=True)
-    )
-    return [TouchRow._make(row) for row in connection.execute(query)]
-
-
-def next_due_us(connection: Connection, tenant: str, *, paused: Collection[str] = ()) -> int | None:
-    """The next instant at which a touch has to be sent, expires or loses its lease; None where none will.
-
-    Touches of `paused` campaigns are not sent, and expire.
-    """
-    planned = (touches.c.tenant == tenant, touches.c.state == "planned")
-    # Each takes the first row in the order of an index, however many touches are planned.
-    send = select(touches.c.due_us).where(*planned, touches.c.dispatch == "service").order_by(touches.c.due_us)
-    if paused:
-        send = send.where(touches.c.campaign_id.not_in(list(paused)))
-    expiry = select(touches.c.expires_us).where(*planned).order_by(touches.c.expires_us)
-    lease = select(func.min(touches.c.lease_until_us)).where(
-        touches.c.tenant == tenant, touches.c.state.in_(["leased", "sending"])
-    )
-    firsts = (connection.execute(query.limit(1)).scalar() for query in (send, expiry, lease))
-    return min((first_us for first_us in firsts if first_us is not None), default=None)
+    query = _ALL.where(touches.c.tenant == tenant, touches.c.dispatch != "external")
+    if campaign_ids is not None:
+        query = query.where(touches.c.campaign_id.in_(sorted(campaign_ids)))
+    for column, value in ((touches.c.state, state), (touches.c.reason, reason), (touches.c.channel, channel)):
+        if value is not None:
+            query = query.where(column == value)
+    if before_id is not None:
+        query = query.where(touches.c.decision_id < before_id)
+    page = connection.execute(query.order_by(touches.c.decision_id.desc()).limit(limit))
+    return [TouchRow._make(row) for row in page]
 
 
 def touch_counts(connection: Connection, tenant: str, campaign_id: str) -> dict[str, int]:

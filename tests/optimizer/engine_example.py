@@ -115,6 +115,10 @@ def only(channel: str, name: str = "camp", **parts: Any) -> CampaignFile:  # noq
     return campaign(name, **{"catalog": catalog} | parts)
 
 
+class ProcessDied(BaseException):
+    """Stands for the end of the process in the middle of something."""
+
+
 class Notes:
     """A sender that remembers what it was given; it fails where `failure` is set, and first calls `before`."""
 
@@ -123,7 +127,7 @@ class Notes:
 
     def __init__(self) -> None:
         self.sent: list[Outgoing] = []
-        self.failure: Exception | None = None
+        self.failure: BaseException | None = None
         self.before: Callable[[], object] = bool
 
     def send(self, touches: Sequence[Outgoing]) -> Sequence[Outcome]:

@@ -16,7 +16,7 @@ from optimizer import closing
 from optimizer.closing import SETTLE_US, Steps
 from optimizer.recording import EventIn
 from optimizer.store.customers import Customer
-from tests.optimizer.engine_example import SLOTS, START, Rig, campaign, message, only
+from tests.optimizer.engine_example import SLOTS, START, ProcessDied, Rig, campaign, message, only
 
 if TYPE_CHECKING:
     from optimizer.campaign import CampaignFile
@@ -352,8 +352,8 @@ def test_what_is_known_only_after_maturity_does_not_count_whenever_a_decision_is
     for again in (False, True):
         with Rig(only("email")) as rig:
             made = rig.ask()
-            rig.sender.failure = RuntimeError("killed")
-            with pytest.raises(RuntimeError):
+            rig.sender.failure = ProcessDied()
+            with pytest.raises(ProcessDied):
                 rig.engine.outbox.dispatch_due()
             rig.sender.failure = None
             rig.settle()

@@ -19,7 +19,7 @@ from optimizer.decisions import Decision, DecisionRequest
 from optimizer.errors import Conflict, NotFound
 from optimizer.recording import EventIn, Status
 from optimizer.store.customers import Customer
-from tests.optimizer.engine_example import FEATURES, SLOTS, START, Rig, campaign, message, only
+from tests.optimizer.engine_example import FEATURES, SLOTS, START, ProcessDied, Rig, campaign, message, only
 
 if TYPE_CHECKING:
     from optimizer.campaign import CampaignFile
@@ -175,10 +175,10 @@ class Service(RuleBasedStateMachine):
 
     @rule()
     def the_process_dies_while_sending(self) -> None:
-        self.rig.sender.failure = RuntimeError("killed")
+        self.rig.sender.failure = ProcessDied()
         try:
             self.rig.engine.outbox.dispatch_due()
-        except RuntimeError:
+        except ProcessDied:
             self.rig.restart()
         self.rig.sender.failure = None
 
@@ -294,8 +294,8 @@ def test_what_a_pause_holds_back_is_not_due() -> None:
 def test_what_was_being_sent_when_its_process_ended_is_due_when_its_lease_ends() -> None:
     with Rig(only("email")) as rig:
         rig.ask()
-        rig.sender.failure = RuntimeError("killed")
-        with pytest.raises(RuntimeError):
+        rig.sender.failure = ProcessDied()
+        with pytest.raises(ProcessDied):
             rig.engine.outbox.dispatch_due()
         rig.sender.failure = None
         due_us = rig.engine.next_due_us()

@@ -1,19 +1,16 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from optimizer.store.decisions import insert_decisions
 from optimizer.store.touches import (
     TouchChange,
-    due_touches,
     insert_touches,
-    lost_leases,
-    next_due_us,
-    overdue_touches,
     touch_counts,
     touches_by_ids,
+    touches_page,
     transition,
     transitions_of,
 )
@@ -44,8 +41,8 @@ def test_every_transition_is_kept_and_the_touch_stands_at_the_last(store: Store)
     store.write(lambda c: transition(c, "default", changes))
     store.write(lambda c: transition(c, "default", [TouchChange("a", "sent", 7), TouchChange("a", "opened", 8)]))
     found = store.read(lambda c: touches_by_ids(c, "default", ["a", "b"]))
-    assert found["a"] == touch("a", state="opened", seq=5, sent_us=4)
-    assert found["b"] == touch("b", state="cancelled", seq=1)
+    assert found["a"] == touch("a", state="opened", seq=5, sent_us=4, due_us=7, attempts=1)
+    assert found["b"] == touch("b", state="cancelled", seq=1, reason="paused")
     history = store.read(lambda c: transitions_of(c, "default", "a"))
     assert [(row.seq, row.state, row.at_us) for row in history] == [
         (0, "planned", 0),
@@ -66,36 +63,22 @@ def test_a_transition_of_an_unknown_touch_changes_nothing(store: Store) -> None:
     assert store.read(lambda c: touches_by_ids(c, "default", ["a"]))["a"] == touch("a")
 
 
-def test_only_planned_touches_of_the_service_are_due_and_none_of_a_paused_campaign(store: Store) -> None:
-    insert(
-        store,
-        touch("second", send_us=10),
-        touch("first", send_us=9),
-        touch("future", send_us=11),
-        touch("sent", send_us=1, state="sent"),
-        touch("callers", send_us=1, dispatch="caller"),
-        touch("paused", send_us=1, campaign_id="paused"),
-    )
-    assert ids(store.write(lambda c: due_touches(c, "default", 10, 9, paused=["paused"]))) == ["first", "second"]
-    assert ids(store.write(lambda c: due_touches(c, "default", 10, 1))) == ["paused"]
+def test_touches_are_listed_by_what_they_have_in_common_the_latest_decision_first(store: Store) -> None:
+    rows = [
+        touch("d", state="failed", channel="sms"),
+        touch("c", reason="quiet_hours"),
+        touch("b", campaign_id="other"),
+    ]
+    insert(store, *rows, touch("a", state="failed"), touch("e", dispatch="external"))
 
+    def found(limit: int = 9, before_id: str | None = None, **of: Any) -> list[str]:  # noqa: ANN401 - any filter
+        return ids(store.read(lambda c: touches_page(c, "default", limit=limit, before_id=before_id, **of)))
 
-def test_touches_that_were_not_carried_out_in_time_are_found(store: Store) -> None:
-    insert(
-        store,
-        touch("late", expires_us=5),
-        touch("callers", expires_us=4, dispatch="caller"),
-        touch("in time", expires_us=6),
-        touch("lost", state="leased", lease_token="t", lease_until_us=5),  # noqa: S106 - a lease's name
-        touch("held", state="sending", lease_token="t", lease_until_us=6),  # noqa: S106 - a lease's name
-    )
-    assert ids(store.read(lambda c: overdue_touches(c, "default", 5, 9))) == ["callers", "late"]
-    assert ids(store.write(lambda c: lost_leases(c, "default", 5, 9))) == ["lost"]
-
-
-def test_the_next_instant_to_act_is_a_send_of_ours_or_an_expiry_of_the_callers(store: Store) -> None:
-    assert store.read(lambda c: next_due_us(c, "default")) is None
-    insert(store, touch("callers", dispatch="caller", send_us=1, expires_us=7), touch("ours", send_us=8))
-    assert store.read(lambda c: next_due_us(c, "default")) == 7
-    store.write(lambda c: transition(c, "default", [TouchChange("callers", "expired", 7)]))
-    assert store.read(lambda c: next_due_us(c, "default")) == 8
+    assert found() == ["d", "c", "b", "a"]
+    assert found(limit=2) == ["d", "c"]
+    assert found(before_id="c") == ["b", "a"]
+    assert found(state="failed") == ["d", "a"]
+    assert found(state="failed", channel="sms") == ["d"]
+    assert found(reason="quiet_hours") == ["c"]
+    assert found(campaign_ids=["other", "more"]) == ["b"]
+    assert found(campaign_ids=[]) == []

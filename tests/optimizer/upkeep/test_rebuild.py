@@ -13,7 +13,7 @@ from optimizer.dispatch.routes import Routes
 from optimizer.engine import Engine
 from optimizer.errors import Conflict
 from optimizer.upkeep.rebuild import Rebuild
-from tests.optimizer.engine_example import ATTRIBUTES, Rig, campaign, only
+from tests.optimizer.engine_example import ATTRIBUTES, ProcessDied, Rig, campaign, only
 from tests.optimizer.test_engine import Service
 
 if TYPE_CHECKING:
@@ -112,8 +112,8 @@ TestRebuilding.settings = settings(
 def test_what_was_being_sent_when_its_worker_died_is_unknown_and_what_was_planned_is_still_sent() -> None:
     with Rig(only("email")) as rig:
         sent, lost = rig.ask("c000"), rig.ask("c001")
-        rig.sender.failure = RuntimeError("killed")
-        with pytest.raises(RuntimeError):
+        rig.sender.failure = ProcessDied()
+        with pytest.raises(ProcessDied):
             rig.engine.outbox.dispatch_due()
         rig.sender.failure = None
         planned = rig.ask("c002")
