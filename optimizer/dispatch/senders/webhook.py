@@ -38,9 +38,9 @@ ID_HERE: Final = "{id}"
 """What stands in a `status_url` where the id of the touch belongs."""
 
 _NEVER_SENT: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.WriteTimeout)
-_TRY_AGAIN: Final = {408, 409, 425, 429}
-_PERHAPS: Final = {502, 504}
-"""A gateway's words for not knowing what those behind it have done."""
+_TRY_AGAIN: Final = {408, 409, 425, 429, 503}
+"""The words for not having taken a request. Of any other failure of its own a server says nothing that can be relied
+on: it may have failed after it had taken the touch."""
 _PORTS: Final = {"http": 80, "https": 443}
 _OPEN: Final = Outcome(Result.UNKNOWN, "no answer came in time")
 _MAX_READ: Final = 64 << 10
@@ -213,10 +213,10 @@ def _taken(status: int) -> Outcome:
     """What the answer to a touch says of it."""
     if 200 <= status < 300:  # noqa: PLR2004 -- the successful ones
         return SENT
-    if status in _PERHAPS:
-        return Outcome(Result.UNKNOWN, f"a gateway answered {status}")
-    if status in _TRY_AGAIN or status >= 500:  # noqa: PLR2004 -- the server's own failures
+    if status in _TRY_AGAIN:
         return Outcome(Result.TEMPORARY, f"it answered {status}")
+    if status >= 500:  # noqa: PLR2004 -- the server's own failures
+        return Outcome(Result.UNKNOWN, f"it answered {status}")
     redirected = ", and redirects are not followed" if 300 <= status < 400 else ""  # noqa: PLR2004 -- the redirects
     return Outcome(Result.PERMANENT, f"it answered {status}{redirected}")
 
