@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from api.models.base import Facts, Key, Sent, examples
 from api.models.decisions import DECISION_ID
 from api.ndjson import ROW
+from optimizer.external import CONTACTED, flaw
 from optimizer.recording import EventIn, Status
 from optimizer.scalars import Id, Instant
 
@@ -21,6 +22,13 @@ class EventObserved(Sent):
 
     It names a decision (by `decision_id`, or by `campaign_id` and `request_id`) or only a customer; then each campaign,
     or the one that `campaign_id` names, counts it for the customer's latest decision that it can belong to.
+
+    Some names act at once. `sent` and `shown` say that your platform made a touch; `delivered`, `opened`, `clicked`,
+    `converted` and `bounced`, what became of it. `unsubscribed`, `complained`, and `bounced` with the field
+    `permanent: true`, suppress the customer's address on the channel of the decision, else on the one in the field
+    `channel`, else on every one, and cancel what is planned there. `contacted` tells of a touch that another system
+    made, or will make at `occurred_at`: it names a customer alone, and has the field `channel` and, where they are
+    known, `message`, `campaign`, `offer` and `counts` (whether it counts for contact limits; by default it does).
     """
 
     model_config = ConfigDict(
@@ -37,6 +45,13 @@ class EventObserved(Sent):
                 "occurred_at": "2026-01-14T18:03:00Z",
                 "customer_id": "c-1001",
                 "fields": {"margin": 18.4},
+            },
+            {
+                "event_id": "esp-2210-c-1001",
+                "name": "contacted",
+                "occurred_at": "2026-01-15T16:00:00Z",
+                "customer_id": "c-1001",
+                "fields": {"channel": "email", "message": "january_newsletter"},
             },
         )
     )
@@ -60,6 +75,11 @@ class EventObserved(Sent):
         if self.decision_id is None and self.request_id is None and self.customer_id is None:
             message = "give decision_id, or campaign_id and request_id, or customer_id"
             raise ValueError(message)
+        if self.name == CONTACTED:
+            others = {"decision_id": self.decision_id, "campaign_id": self.campaign_id, "request_id": self.request_id}
+            wrong = flaw(self.customer_id, others, self.fields)
+            if wrong is not None:
+                raise ValueError(wrong)
         return self
 
     def event(self) -> EventIn:

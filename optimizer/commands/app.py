@@ -11,7 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from optimizer.campaign import CampaignFile
-from optimizer.commands import doctor, keys, operations, upkeep
+from optimizer.commands import doctor, keys, operations, suppressions, upkeep
 from optimizer.config import check_files
 from optimizer.errors import OptimizerError
 
@@ -48,6 +48,7 @@ def build_app(packages: Iterable[EntryPoint]) -> typer.Typer:
     operations.register(app)
     upkeep.register(app)
     keys.register(app)
+    suppressions.register(app)
     doctor.register(app)
     for package in packages:
         package.load()(app)
