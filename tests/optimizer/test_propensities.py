@@ -200,6 +200,6 @@ def test_two_parts_of_a_log_come_to_what_the_whole_does() -> None:
 def test_five_thousand_decisions_over_120_arms_take_less_than_a_second() -> None:
     rows = log(SHARP, seed=10)
     assert K == 121
-    began = time.perf_counter()
+    began = time.process_time()  # not the time of whatever runs beside
     audit(CATALOG, rows)
-    assert time.perf_counter() - began < 1.0
+    assert time.process_time() - began < 1.0

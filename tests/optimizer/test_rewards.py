@@ -650,8 +650,8 @@ def test_a_closing_of_twenty_thousand_decisions_looks_at_each_event_once() -> No
     ]
     links = [Named(decision_id=f"d{i}") if i % 2 else Named(subject_id=f"s{i}") for i in range(5_000)]
     events = [event(f"e{i}", "clicked", DAY + HOUR, **link) for i, link in enumerate(links)]
-    began = time.perf_counter()
+    began = time.process_time()  # not the time of whatever runs beside
     rewards = join(decisions, events)
-    took_s = time.perf_counter() - began
+    took_s = time.process_time() - began
     assert took_s < 5.0
     assert sum(reward.gross for reward in rewards) == pytest.approx(0.05 * 5_000)

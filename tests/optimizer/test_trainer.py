@@ -22,6 +22,7 @@ from optimizer.recording import EventIn
 from optimizer.snapshot import Snapshot
 from optimizer.store import Store, snapshots
 from optimizer.store.customers import Customer
+from tests import databases
 from tests.optimizer.engine_example import ATTRIBUTES, FEATURES, START, Notes, Rig, campaign, message, only
 
 if TYPE_CHECKING:
@@ -125,6 +126,8 @@ def _go_on(url: str, start_us: int, end_us: int) -> None:
 
 
 def test_a_trainer_killed_at_any_moments_ends_with_the_same_weights_to_the_byte(tmp_path: Path) -> None:
+    if databases.kind() == "postgresql":
+        return  # what it needs is a file that can be copied; on both databases it is `test_takeover` that kills
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["tests.optimizer.test_trainer"])
     undisturbed, disturbed = tmp_path / "undisturbed.db", tmp_path / "disturbed.db"
@@ -138,6 +141,9 @@ def test_a_trainer_killed_at_any_moments_ends_with_the_same_weights_to_the_byte(
         process.start()
         return process
 
+    ready = context.Process(target=int)
+    ready.start()
+    ready.join()  # so that what follows is not timed with the imports of the first process
     began = time.monotonic()
     whole = started(undisturbed)
     whole.join()
@@ -148,7 +154,7 @@ def test_a_trainer_killed_at_any_moments_ends_with_the_same_weights_to_the_byte(
     while True:
         process = started(disturbed)
         # The longer it takes, the later it is killed, so that it comes to an end.
-        process.join(took_s * chance.uniform(0.02, 0.2 + 0.03 * killed))
+        process.join(took_s * chance.uniform(0.02, 0.15 + 0.04 * killed))
         if process.exitcode is not None:
             break
         process.kill()

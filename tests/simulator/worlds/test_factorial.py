@@ -210,7 +210,7 @@ def test_a_customers_expectation_does_not_depend_on_who_else_is_asked_for() -> N
 def test_twenty_thousand_customers_take_a_moment() -> None:
     world = make(20_000)
     history = histories(20_000)
-    started = time.perf_counter()
+    started = time.process_time()  # not the time of whatever runs beside
     world.expected(everybody(world), history)
     world.respond(everybody(world), np.zeros(20_000, np.intp), history, np.random.default_rng(0))
-    assert time.perf_counter() - started < 3.0  # usually 0.1 s
+    assert time.process_time() - started < 3.0  # usually 0.1 s

@@ -25,8 +25,8 @@ def values() -> Values:
 
 @pytest.mark.parametrize("seed", [1, 2])
 def test_customer_experience_and_execution_share_as_the_study_found(seed: int) -> None:
-    # Not the sample that the world was calibrated on. Standard deviation over samples of this size: about .0015.
-    shares = shapley(FactorialWorld(FactorialConfig(), 20_000, seed), histories=100, seed=seed)
+    # Not the sample that the world was calibrated on. Standard deviation over samples of this size: at most .0027.
+    shares = shapley(FactorialWorld(FactorialConfig(), 10_000, seed), histories=100, seed=seed)
     assert shares["customer"] == pytest.approx(0.37, abs=0.01)
     assert shares["experience"] == pytest.approx(0.24, abs=0.01)
     assert shares["execution"] == pytest.approx(0.39, abs=0.01)
