@@ -5,7 +5,19 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from benchmarks import bulk, deciding, factorial, hillstrom, http, learning, learning_speed, machine, policy, scoring
+from benchmarks import (
+    bulk,
+    contact,
+    deciding,
+    factorial,
+    hillstrom,
+    http,
+    learning,
+    learning_speed,
+    machine,
+    policy,
+    scoring,
+)
 from benchmarks.figures import section
 
 if TYPE_CHECKING:
@@ -13,7 +25,7 @@ if TYPE_CHECKING:
 
 PARTS: dict[str, ModuleType] = {
     module.__name__.rpartition(".")[2]: module
-    for module in (scoring, deciding, learning_speed, http, bulk, policy, learning, hillstrom, factorial)
+    for module in (scoring, deciding, contact, learning_speed, http, bulk, policy, learning, hillstrom, factorial)
 }
 
 
