@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from optimizer import metrics
+from optimizer import budgets, metrics
 from optimizer.catalog import TOUCH_LIFETIME_US
 from optimizer.groups import Group
 from optimizer.history import HOUR_US
@@ -21,6 +21,7 @@ from optimizer.rewards import DecisionFacts, EventFacts, JoinedReward, RewardSpe
 from optimizer.store import campaigns, decisions, events, rewards, settled, touches
 from optimizer.store.rows import DecisionHead, EventRow, RewardRow, TouchRow
 from optimizer.store.transactions import after_commit
+from optimizer.touches import ENDED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -94,7 +95,8 @@ class Closing:
         fence.check(connection)
         tenant, campaign_id, now_us = self._runtime.tenant, fence.campaign_id, self._runtime.now_us()
         heads = decisions.due_closes(connection, tenant, campaign_id, until_us, PAGE)
-        joined = self.join(connection, heads)
+        facts, joined = self._joined(connection, heads)
+        self._settle_budget(connection, heads, facts, joined)
         # What came after maturity must not matter, for it depends on when the job runs whether it is seen.
         left_out = decisions.void_causes(connection, tenant, {head.decision_id: head.mature_us for head in heads})
         left_out |= self._paused(connection, campaign_id, heads)
@@ -134,10 +136,51 @@ class Closing:
                 out[head.decision_id] = "campaign_paused"
         return out
 
+    def _settle_budget(
+        self,
+        connection: Connection,
+        heads: Sequence[DecisionHead],
+        facts: Sequence[DecisionFacts],
+        joined: Sequence[JoinedReward],
+    ) -> None:
+        """Have touches take of the budget what they have come to cost.
+
+        That is less where an offer was not used that costs with its use, and more where a touch that was given up was
+        shown all the same, and that was known by maturity.
+        """
+        final: dict[str, int] = {}
+        callers: dict[str, int] = {}
+        for head, fact, reward in zip(heads, facts, joined, strict=True):
+            version = self._versions.get(connection, head.campaign_id, head.config_hash)
+            if head.send_us is None or head.arm is None or version.campaign.budget is None:
+                continue
+            place = version.catalog.index[head.arm]
+            on_use = 0 if reward.used else int(version.costs.on_use[place])
+            final[head.decision_id] = int(version.costs.whole[place]) - on_use
+            callers[head.decision_id] = final[head.decision_id] if fact.sent_by(reward.mature_us) is not None else 0
+        if not final:
+            return
+        tenant = self._runtime.tenant
+
+        def takes(touch: TouchRow) -> int:
+            if touch.state in ENDED:
+                return 0
+            return (callers if touch.dispatch == "caller" else final)[touch.decision_id]
+
+        known = touches.touches_by_ids(connection, tenant, final)
+        differing = [touch.decision_id for touch in known.values() if takes(touch) != touch.reserved_micro]
+        held = touches.hold_touches(connection, tenant, differing)
+        budgets.change(connection, tenant, held.values(), {touch.decision_id: takes(touch) for touch in held.values()})
+
     def join(self, connection: Connection, heads: Sequence[DecisionHead]) -> list[JoinedReward]:
         """What these decisions have earned by what is logged now, in their order; all of one campaign."""
+        return self._joined(connection, heads)[1]
+
+    def _joined(
+        self, connection: Connection, heads: Sequence[DecisionHead]
+    ) -> tuple[list[DecisionFacts], list[JoinedReward]]:
         if not heads:
-            return []
+            return [], []
         tenant, campaign_id = self._runtime.tenant, heads[0].campaign_id
         specs = self._versions.rewards_of(connection, heads)
         since_us = min(head.decided_us for head in heads)
@@ -151,7 +194,8 @@ class Closing:
         naming += events.events_naming_requests(connection, tenant, campaign_id, by_request)
         facts = self._facts(connection, everyone, naming, by_request)
         seen = [_event(row, by_request.get(row.request_id or "")) for row in (*naming, *loose)]
-        return join(facts[: len(heads)], seen, facts[len(heads) :])
+        mine = facts[: len(heads)]
+        return mine, join(mine, seen, facts[len(heads) :])
 
     def _siblings(
         self,

@@ -84,7 +84,8 @@ class OfferCost:
 class RewardSpec:
     """How one version of a campaign turns events into a reward.
 
-    `events` have distinct names. Without `subtract_costs` no cost is counted.
+    `events` have distinct names. Without `subtract_costs` no cost is counted; that an offer was used is known with
+    `has_budget` all the same.
     """
 
     events: tuple[RewardEvent, ...]
@@ -93,6 +94,7 @@ class RewardSpec:
     default: float = 0.0
     aggregate: Aggregate = "sum"
     subtract_costs: bool = False
+    has_budget: bool = False
     channel_costs: Mapping[str, float] = field(default_factory=dict, hash=False)
     offer_costs: Mapping[str, OfferCost] = field(default_factory=dict, hash=False)
     by_name: Mapping[str, RewardEvent] = field(init=False, repr=False, compare=False)
@@ -118,6 +120,7 @@ class RewardSpec:
             default=reward.default,
             aggregate=reward.aggregate,
             subtract_costs=reward.subtract_costs,
+            has_budget=file.budget is not None,
             channel_costs={channel.id: channel.cost for channel in catalog.channels},
             offer_costs={
                 message.id: OfferCost(message.offer.cost, message.offer.cost_on)
@@ -169,7 +172,8 @@ class DecisionFacts:
         spec, decided_us = self.spec, self.decided_us
         event = spec.by_name.get(name)
         if event is None:
-            return (decided_us, decided_us + spec.span_us) if name == USED and self.use_cost else None
+            counts = name == USED and (spec.subtract_costs or spec.has_budget) and self._offer_on("used")
+            return (decided_us, decided_us + spec.span_us) if counts else None
         if name not in FROM_SEND:
             return decided_us, decided_us + spec.horizon_us + event.window_us
         sent_us = self.sent_by(known_by_us)
@@ -190,7 +194,11 @@ class DecisionFacts:
         return self.spec.channel_costs.get(self.channel or "", 0.0) + self._offer_cost("sent")
 
     def _offer_cost(self, on: CostOn) -> float:
-        offer = self.spec.offer_costs.get(self.message or "") if self.spec.subtract_costs else None
+        return self._offer_on(on) if self.spec.subtract_costs else 0.0
+
+    def _offer_on(self, on: CostOn) -> float:
+        """What the offer costs there, whether the reward is less by it or not."""
+        offer = self.spec.offer_costs.get(self.message or "")
         return offer.amount if offer is not None and offer.on == on else 0.0
 
 
@@ -246,6 +254,11 @@ class JoinedReward:
     touch_cost: float = 0.0
     use_cost: float = 0.0
     parts: tuple[Part, ...] = ()
+
+    @property
+    def used(self) -> bool:
+        """Whether an offer that costs when it is used was used."""
+        return any(part.name == USED and part.standing in _HAPPENED for part in self.parts)
 
     @property
     def problems(self) -> tuple[str, ...]:

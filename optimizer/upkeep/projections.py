@@ -1,4 +1,4 @@
-"""Touches, ledgers and keys as the logs have them, page by page.
+"""Touches, ledgers, claims and keys as the logs have them, page by page.
 
 Nothing is sent. A touch that was in a worker's hands when its last transition was logged may be out or not: it becomes
 `unknown`. What is planned was not in anybody's hands, and stays planned.
@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from optimizer import history
+from optimizer import exclusions, history
 from optimizer.external import CONTACTED, touch_of
 from optimizer.ids import made_us
 from optimizer.recording import Recording
-from optimizer.store import customers, events, external_touches, ledgers, rebuilding, touches
+from optimizer.store import customers, events, external_touches, ledgers, rebuilding, rewards, touches
 from optimizer.store.external_touches import EXTERNAL
 from optimizer.store.touches import TouchChange
 from optimizer.touches import ENDED, sent
@@ -42,6 +42,7 @@ class Page(NamedTuple):
     unknown: int
     """Touches that cannot be proved to be unsent, and are `unknown` from now on."""
     ledgers_changed: int
+    claims_changed: int
 
     def plus(self, page: Page) -> Page:
         """This one and the one after it."""
@@ -53,10 +54,11 @@ class Page(NamedTuple):
             self.touches_changed + page.touches_changed,
             self.unknown + page.unknown,
             self.ledgers_changed + page.ledgers_changed,
+            self.claims_changed + page.claims_changed,
         )
 
 
-NOTHING: Final = Page("", 0, 0, 0, 0, 0, 0)
+NOTHING: Final = Page("", 0, 0, 0, 0, 0, 0, 0)
 """Before the first page."""
 
 
@@ -77,9 +79,9 @@ class Projections:
         self._restored = restored
 
     def subjects(self, connection: Connection, after: str, limit: int) -> Page | None:
-        """Make the next subjects' touches, ledgers and keys again, in one transaction that holds them; None at the end.
+        """Make the next subjects' touches, ledgers, claims and keys again, in one transaction that holds them.
 
-        The first page comes after ''.
+        The first page comes after ''. None at the end.
         """
         tenant = self._runtime.tenant
         decided = rebuilding.subjects_after(connection, tenant, after, limit)
@@ -101,8 +103,18 @@ class Projections:
         reports = external_touches.reports_of(connection, tenant, CONTACTED, ids)
         logged |= {touch.decision_id: touch for row in reports if (touch := touch_of(row))}
         changed, unknown = self._put_touches(connection, logged)
+        claims_changed = exclusions.make_again(connection, tenant, ids, self._grouped(connection, past), self._cut)
         ledgers_changed = self._put_ledgers(connection, ids, past, logged)
-        return Page(ids[-1], len(ids), len(past), len(logged), changed, unknown, ledgers_changed)
+        return Page(ids[-1], len(ids), len(past), len(logged), changed, unknown, ledgers_changed, claims_changed)
+
+    def _grouped(self, connection: Connection, past: Sequence[PastDecision]) -> list[tuple[str, PastDecision]]:
+        """The decisions of campaigns that were in an exclusion group, with it."""
+        found = []
+        for row in past:
+            version = self._versions.get(connection, row.campaign_id, row.config_hash)
+            if version.campaign.campaign.exclusion_group is not None:
+                found.append((version.campaign.campaign.exclusion_group, row))
+        return found
 
     def _touch(self, connection: Connection, row: PastDecision, moves: Sequence[TransitionRow]) -> TouchRow | None:
         version = self._versions.get(connection, row.campaign_id, row.config_hash)
@@ -116,12 +128,15 @@ class Projections:
             sent_us=next((move.at_us for move in moves if move.state == "sent"), None),
             due_us=next((at_us for move in reversed(moves) if (at_us := _due_us(move)) is not None), touch.due_us),
             attempts=sum(move.state == "sending" for move in moves),
+            # What was given up and shown all the same takes nothing before its decision is closed.
+            reserved_micro=0 if any(move.state in ENDED for move in moves) else touch.reserved_micro,
         )
 
     def _put_touches(self, connection: Connection, logged: Mapping[str, TouchRow]) -> tuple[int, int]:
         """How many were stored otherwise, and how many are `unknown` now."""
         tenant, now_us = self._runtime.tenant, self._runtime.now_us()
         stored = touches.touches_by_ids(connection, tenant, logged)
+        logged = self._closed(connection, logged, stored)
         lost = {each: touch for each, touch in logged.items() if self._may_be_out(touch, now_us)}
         changed = [touch for each, touch in logged.items() if each not in lost and stored.get(each) != touch]
         rebuilding.put_touches(connection, [*changed, *lost.values()])
@@ -129,6 +144,18 @@ class Projections:
         changes = [TouchChange(decision_id, "unknown", now_us, reason) for decision_id in lost]
         touches.transition(connection, tenant, changes)
         return len(changed), len(lost)
+
+    def _closed(
+        self, connection: Connection, logged: Mapping[str, TouchRow], stored: Mapping[str, TouchRow]
+    ) -> dict[str, TouchRow]:
+        """Those of closed decisions with what they have come to take of a budget; closing again makes sure of it."""
+        takes = {each: touch.reserved_micro for each, touch in stored.items()}
+        differing = [each for each, touch in logged.items() if takes.get(each) not in {None, touch.reserved_micro}]
+        closed = rewards.rewards_by_ids(connection, self._runtime.tenant, differing)
+        return {
+            each: touch._replace(reserved_micro=takes[each]) if each in closed else touch
+            for each, touch in logged.items()
+        }
 
     def _may_be_out(self, touch: TouchRow, now_us: int) -> bool:
         due = touch.state == "planned" and touch.dispatch == "service" and touch.send_us <= now_us

@@ -1,7 +1,7 @@
-"""Rebuilding: touches, ledgers, keys, rewards and models made again, from the logs alone. It never sends.
+"""Rebuilding: touches, ledgers, claims, budgets, keys, rewards and models made again, from the logs alone.
 
-The API may go on meanwhile, for each page of subjects is one transaction that holds them; workers may not. Killed at
-any moment, it can be begun again.
+It never sends. The API may go on meanwhile, for each page of subjects is one transaction that holds them; workers may
+not. Killed at any moment, it can be begun again.
 
 What has left the log (`optimizer.upkeep.retention`) cannot be made again: the part of a ledger that comes from it
 stays, and models are learned on from the snapshots that were kept for that.
@@ -14,8 +14,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from optimizer import budgets
 from optimizer.leases import void_fences
 from optimizer.store import rebuilding
+from optimizer.store.exclusions import sweep_claims
 from optimizer.store.retention import cut_of
 from optimizer.upkeep.projections import NOTHING, Projections
 from optimizer.upkeep.retention import forget_touches
@@ -84,6 +86,9 @@ class Rebuild:
         known, waiting = self._events(projections)
         self._tell("strays", 0)
         strays = self._store.write(partial(rebuilding.sweep_strays, tenant=self._tenant))
+        strays += self._store.write(partial(sweep_claims, tenant=self._tenant, cut=cut))
+        # Before decisions are closed again, which may change what touches take.
+        self._store.write(partial(budgets.make_again, tenant=self._tenant))
         rewards = self._rewards()
         self._tell("models", 0)
         models = self._engine.trainer.relearn()

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from optimizer import audit, history
+from optimizer import audit, budgets, history
 from optimizer.audit import Action
 from optimizer.errors import Conflict, Unavailable
 from optimizer.store import customers, dropping, ledgers, retention, snapshots
@@ -202,6 +202,7 @@ def _forget_page(connection: Connection, tenant: str, cut: str) -> int:
         for subject_id, body in stored.items()
     }
     ledgers.put_ledgers(connection, tenant, bodies)
+    budgets.archive(connection, tenant, gone)
     dropping.drop_touches(connection, tenant, [touch.decision_id for touch in gone])
     return len(gone)
 
