@@ -19,10 +19,18 @@ if TYPE_CHECKING:
     from structlog.typing import ExcInfo, Processor
 
 _root: Final = logging.getLogger()
-_QUIET: Final = {"alembic": logging.WARNING, "uvicorn": logging.WARNING, "apscheduler": logging.ERROR}
-"""Libraries whose less important messages say nothing that we do not log ourselves.
+_QUIET: Final = {
+    "alembic": logging.WARNING,
+    "apprise": logging.CRITICAL,
+    "apscheduler": logging.ERROR,
+    "httpcore": logging.WARNING,
+    "httpx": logging.WARNING,
+    "urllib3": logging.WARNING,
+    "uvicorn": logging.WARNING,
+}
+"""Libraries whose less important messages say nothing that we do not log ourselves, or what no log may hold.
 
-APScheduler warns where a job takes longer than its interval: ours may.
+APScheduler warns where a job takes longer than its interval: ours may. Apprise and the clients of HTTP tell addresses.
 """
 
 

@@ -7,13 +7,13 @@ a name that leads elsewhere a moment later (DNS rebinding) gains nothing.
 from __future__ import annotations
 
 import socket
-from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Final
 
 _TRANSLATED: Final = IPv6Network("64:ff9b::/96")
 """Addresses of IPv6 that lead to those of IPv4 in their last 32 bits (RFC 6052)."""
-_INSIDE: Final = frozenset({IPv4Address("168.63.129.16")})
-"""Public by their number, but inside a cloud: the host of a machine at Azure."""
+_INSIDE: Final = (IPv4Network("168.63.129.16/32"), IPv4Network("192.0.0.0/24"))
+"""Public by their number to some versions of Python, but inside a cloud: where Azure and Oracle tell of a machine."""
 
 
 class Refused(Exception):
@@ -42,7 +42,7 @@ def public(address: str) -> bool:
     inner = _inner(ip) if isinstance(ip, IPv6Address) else None
     if inner is not None:
         return public(str(inner))
-    return ip.is_global and not ip.is_multicast and not ip.is_reserved and ip not in _INSIDE
+    return ip.is_global and not ip.is_multicast and not ip.is_reserved and not any(ip in net for net in _INSIDE)
 
 
 def _inner(ip: IPv6Address) -> IPv4Address | None:
