@@ -11,7 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from optimizer.campaign import CampaignFile
-from optimizer.commands import doctor, keys, operations, suppressions, upkeep
+from optimizer.commands import doctor, keys, operations, suppressions, touches, upkeep
 from optimizer.config import check_files
 from optimizer.errors import OptimizerError
 
@@ -49,6 +49,7 @@ def build_app(packages: Iterable[EntryPoint]) -> typer.Typer:
     upkeep.register(app)
     keys.register(app)
     suppressions.register(app)
+    touches.register(app)
     doctor.register(app)
     for package in packages:
         package.load()(app)

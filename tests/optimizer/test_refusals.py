@@ -1,0 +1,289 @@
+"""Who says no is heard in the very transaction that stores it, on what is planned too, whoever planned it."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import orjson
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from optimizer.recording import EventIn, Status
+from optimizer.store import events
+from optimizer.store.customers import Customer
+from optimizer.suppressing import Whom
+from optimizer.suppression import EVERY, Cause, address_digest, customer_digest
+from tests.optimizer.engine_example import SECRET, START, Rig, message, only
+
+if TYPE_CHECKING:
+    from optimizer.campaign import CampaignFile
+    from optimizer.decisions import Decision
+
+pytestmark = pytest.mark.databases
+
+ANA = Customer("ana", {}, "Europe/Paris", {"email": "ana@example.com"}, {"mail": True, "token": True})
+EMAIL = ("email", address_digest(SECRET, "ana@example.com"))
+PUSH = ("push", customer_digest(SECRET, "ana"))
+ALL = (EVERY, customer_digest(SECRET, "ana"))
+
+
+def waiting(channel: str, name: str, consent: str | None = None) -> CampaignFile:
+    """A campaign with one arm, whose touches wait for their slot."""
+    asked = {"consent": consent} if consent else {}
+    dispatch = "service" if channel == "email" else "caller"
+    catalog = {
+        "messages": [message("hello", channel)],
+        "channels": [{"id": channel, "cost": 0.25, "dispatch": dispatch} | asked],
+        "timing": {"horizon": "48h", "slots": [{"id": "morning", "days": "all", "from": "09:00", "to": "12:00"}]},
+        "no_send": False,
+    }
+    return only(channel, name, catalog=catalog)
+
+
+def suppressed(rig: Rig) -> dict[tuple[str, str], str]:
+    """By channel and digest: the cause."""
+    return {(row[1], row[2]): row[3] for row in rig.dump("suppressions")["suppressions"]}
+
+
+def planned(rig: Rig, *of: str) -> list[Decision]:
+    made = [rig.ask("ana", f"r-{each}", of=each) for each in of]
+    assert [rig.touch(each.decision_id).state for each in made] == ["planned"] * len(of)
+    return made
+
+
+NAMED: list[tuple[dict[str, Any], dict[str, Any], dict[tuple[str, str], str], list[str]]] = [
+    # what the event names, its fields, what is suppressed, what becomes of the touches mail, also mail, push
+    ({"request": True}, {}, {EMAIL: "unsubscribed"}, ["cancelled", "cancelled", "planned"]),
+    ({"decision": True}, {"channel": "push"}, {EMAIL: "unsubscribed"}, ["cancelled", "cancelled", "planned"]),
+    ({}, {"channel": "email"}, {EMAIL: "unsubscribed"}, ["cancelled", "cancelled", "planned"]),
+    ({}, {"channel": "push"}, {PUSH: "unsubscribed"}, ["planned", "planned", "cancelled"]),
+    ({}, {}, {EMAIL: "unsubscribed", ALL: "unsubscribed"}, ["cancelled"] * 3),
+    ({}, {"channel": ["email"]}, {EMAIL: "unsubscribed", ALL: "unsubscribed"}, ["cancelled"] * 3),
+    ({"unknown": True}, {"channel": "email"}, {EMAIL: "unsubscribed"}, ["cancelled", "cancelled", "planned"]),
+]
+
+
+@pytest.mark.parametrize(("names", "fields", "keys", "states"), NAMED)
+def test_the_address_on_the_channel_that_is_meant_is_suppressed_and_what_is_planned_there_taken_back(
+    names: dict[str, Any], fields: dict[str, Any], keys: dict[tuple[str, str], str], states: list[str]
+) -> None:
+    with Rig(waiting("email", "mail"), waiting("email", "more"), waiting("push", "token")) as rig:
+        rig.engine.put_customers([ANA])
+        made = planned(rig, "mail", "more", "token")
+        naming: dict[str, Any] = {"customer_id": "ana"}
+        if "request" in names:
+            naming = {"campaign_id": "mail", "request_id": "r-mail"}
+        elif "decision" in names:
+            naming = {"decision_id": made[0].decision_id}
+        elif "unknown" in names:
+            naming["decision_id"] = "left the log long ago"
+        rig.tell("e1", "unsubscribed", fields=fields, **naming)
+        assert suppressed(rig) == keys
+        assert [rig.touch(each.decision_id).state for each in made] == states
+        reasons = {rig.reasons(each.decision_id)[-1] for each in made}
+        assert reasons == {"suppressed", None} if "planned" in states else {"suppressed"}
+        book = orjson.loads(rig.ledger("ana") or "null")
+        assert sum(book[6].values()) == states.count("planned"), "what was taken back counts no longer"
+        before = rig.dump("touches", "touch_transitions", "suppressions", "ledger")
+        rig.pass_by(hours=1)
+        assert rig.tell("e1", "unsubscribed", fields=fields, **naming) is Status.DUPLICATE
+        rig.tell("e2", "unsubscribed", fields=fields, **naming)
+        assert rig.dump(*before) == before, "said twice it is no more than once"
+
+
+@pytest.mark.parametrize(
+    ("name", "fields", "cause"),
+    [
+        ("complained", {}, "complained"),
+        ("bounced", {"permanent": True}, "bounced"),
+        ("bounced", {}, None),
+        ("bounced", {"permanent": "yes"}, None),
+        ("opened", {}, None),
+    ],
+)
+def test_complaints_and_lasting_bounces_act_so_too_and_nothing_else(
+    name: str, fields: dict[str, Any], cause: str | None
+) -> None:
+    with Rig(waiting("email", "mail"), waiting("email", "more")) as rig:
+        rig.engine.put_customers([ANA])
+        mail, more = planned(rig, "mail", "more")
+        rig.clock.advance_to(mail.send_at or START)
+        rig.engine.pause("more")
+        rig.jobs()
+        rig.tell("e1", name, decision_id=mail.decision_id, fields=fields)
+        assert suppressed(rig) == ({EMAIL: cause} if cause else {})
+        assert rig.touch(more.decision_id).state == ("cancelled" if cause else "planned")
+        assert "cancelled" not in rig.states(mail.decision_id), "it went out"
+
+
+def test_a_refusal_of_a_decision_that_is_not_known_yet_acts_when_it_appears() -> None:
+    with Rig(waiting("email", "mail"), waiting("email", "more")) as rig:
+        rig.engine.put_customers([ANA])
+        (more,) = planned(rig, "more")
+        assert rig.tell("e1", "unsubscribed", campaign_id="mail", request_id="later") is Status.PARKED
+        assert rig.touch(more.decision_id).state == "planned"
+        made = rig.ask("ana", "later", of="mail")
+        assert suppressed(rig) == {EMAIL: "unsubscribed"}
+        assert rig.states(made.decision_id) == ["planned", "cancelled"]
+        assert rig.states(more.decision_id) == ["planned", "cancelled"]
+        assert not rig.store.read(lambda c: events.count_parked(c, "default"))
+
+
+def test_a_refusal_that_comes_after_the_reward_is_closed_acts_all_the_same() -> None:
+    with Rig(only("email"), waiting("email", "more")) as rig:
+        rig.engine.put_customers([ANA])
+        made = rig.ask("ana")
+        rig.settle()
+        (more,) = planned(rig, "more")
+        late = rig.tell("e1", "unsubscribed", after=timedelta(hours=1), decision_id=made.decision_id)
+        assert late is Status.LATE
+        assert rig.states(more.decision_id) == ["planned", "cancelled"]
+        ((*_, at_us),) = rig.dump("suppressions")["suppressions"]
+        assert at_us == rig.row(made.decision_id).decided_us + 3_600_000_000, "since it was said"
+
+
+def test_a_touch_without_a_channel_is_taken_back_where_every_channel_is_refused() -> None:
+    plain = only("email", catalog={"messages": [{"id": "hello"}], "no_send": False})
+    with Rig(plain) as rig:
+        made = rig.ask("ana")
+        rig.tell("e1", "unsubscribed", customer_id="ana", fields={"channel": "email"})
+        assert rig.touch(made.decision_id).state == "planned"
+        rig.tell("e2", "unsubscribed", customer_id="ana")
+        assert rig.touch(made.decision_id).state == "cancelled"
+
+
+def test_a_refusal_after_the_erasure_finds_nobody() -> None:
+    with Rig(only("email")) as rig:
+        rig.engine.put_customers([ANA])
+        made = rig.ask("ana")
+        rig.engine.erase_customer("ana")
+        assert rig.tell("e1", "unsubscribed", decision_id=made.decision_id) is Status.ACCEPTED
+        assert suppressed(rig) == {}
+
+
+def test_who_is_suppressed_is_not_decided_for_until_it_is_lifted() -> None:
+    with Rig(only("push")) as rig:
+        rig.tell("e1", "unsubscribed", customer_id="ana", fields={"channel": "push"})
+        assert (rig.ask("ana").reason, rig.ask("bob").reason) == ("suppressed", None)
+        assert rig.engine.lift(Whom("ana", channel="email"))[0].row.cause == Cause.UNSUBSCRIBED, "the push stays"
+        assert rig.engine.lift(Whom("ana", channel="push")) == []
+        assert rig.ask("ana").reason is None
+
+
+# Suppressing by hand
+
+
+def test_what_is_planned_for_a_customer_who_is_suppressed_by_hand_is_taken_back() -> None:
+    with Rig(waiting("email", "mail"), waiting("push", "token")) as rig:
+        rig.engine.put_customers([ANA])
+        mail, token = planned(rig, "mail", "token")
+        whom = Whom("ana", channel="email")
+        rig.engine.suppress([(whom, Cause.REQUESTED), (Whom("stranger"), Cause.REQUESTED)], by="key:k")
+        assert [rig.touch(each.decision_id).state for each in (mail, token)] == ["cancelled", "planned"]
+        assert suppressed(rig) == {
+            ("email", customer_digest(SECRET, "ana")): "requested",
+            (EVERY, customer_digest(SECRET, "stranger")): "requested",
+        }
+        rig.pass_by(hours=1)
+        rig.engine.suppress([(whom, Cause.COMPLAINED)], by="key:k")
+        rig.engine.lift(whom, by="key:k")
+        rig.engine.lift(whom, by="key:k")
+        told = [(row[4], orjson.loads(row[6])) for row in rig.dump("audit")["audit"] if row[3] == "key:k"]
+        assert sorted(told, key=str) == [
+            ("lifted", {"email": "requested"}),
+            ("suppressed", {"": "requested"}),
+            ("suppressed", {"email": "requested"}),
+        ], "what changes nothing is not noted"
+
+
+def test_with_a_customer_go_the_suppressions_of_the_addresses_that_are_stored() -> None:
+    with Rig() as rig:
+        rig.engine.put_customers([ANA])
+        asked = [Whom("ana"), Whom(address="ANA@example.com"), Whom(address="ana@example.com", channel="email")]
+        rig.engine.suppress([(each, Cause.REQUESTED) for each in asked])
+        assert {(bar.channel, bar.of) for bar in rig.engine.suppressions(Whom("ana"))} == {
+            (EVERY, "customer"),
+            ("email", "address"),
+        }
+        assert len(rig.engine.lift(Whom("ana", channel="email"))) == 2
+        assert rig.engine.lift(Whom("ana")) == []
+        assert suppressed(rig) == {}
+
+
+# Consents
+
+
+@pytest.mark.parametrize("now", [{"mail": False}, {}])
+def test_what_was_planned_by_a_consent_that_is_taken_away_is_cancelled_and_nothing_else(now: dict[str, bool]) -> None:
+    with Rig(waiting("email", "mail", "mail"), waiting("email", "more"), waiting("push", "token", "token")) as rig:
+        rig.engine.put_customers([ANA])
+        made = planned(rig, "mail", "more", "token")
+        rig.engine.load_campaign(waiting("email", "mail"))
+        rig.engine.put_customers([Customer("ana", {}, "Europe/Paris", dict(ANA.addresses), now | {"token": True})])
+        assert [rig.touch(each.decision_id).state for each in made] == ["cancelled", "planned", "planned"]
+        assert rig.reasons(made[0].decision_id)[-1] == "no_consent"
+        assert suppressed(rig) == {}, "the consent says it already"
+
+
+def test_what_went_out_by_a_consent_stays_as_it_is() -> None:
+    with Rig(waiting("email", "mail", "mail")) as rig:
+        rig.engine.put_customers([ANA])
+        (made,) = planned(rig, "mail")
+        rig.clock.advance_to(made.send_at or START)
+        rig.jobs()
+        rig.engine.put_customers([Customer("ana")])
+        assert rig.states(made.decision_id)[-1] == "sent"
+
+
+# In whatever order
+
+
+NAMES = ["unsubscribed", "complained", "bounced", "shown", "opened", "contacted"]
+
+
+@st.composite
+def reports(draw: st.DrawFn) -> list[EventIn]:
+    """Some reports about a customer who has a touch on each of three channels, none of which names a later one."""
+    found = []
+    for number, name in enumerate(draw(st.lists(st.sampled_from(NAMES), min_size=1, max_size=6))):
+        at = START + timedelta(minutes=draw(st.integers(-600, 60)))
+        if name == "contacted":
+            fields = {"channel": draw(st.sampled_from(["email", "push"])), "counts": draw(st.booleans())}
+            found.append(EventIn(f"e{number}", name, at, customer_id="ana", fields=fields))
+            continue
+        told = {"permanent": True} | draw(st.sampled_from([{}, {"channel": "push"}]))
+        naming = draw(
+            st.sampled_from(
+                [{"customer_id": "ana"}, *({"campaign_id": each, "request_id": f"r-{each}"} for each in CAMPAIGNS)]
+            )
+        )
+        found.append(EventIn(f"e{number}", name, at, fields=told, **naming))
+    return found
+
+
+CAMPAIGNS = ["mail", "more", "token"]
+
+
+def outcome(told: list[list[EventIn]]) -> dict[str, Any]:
+    """What is known after these reports, one transaction a list."""
+    with Rig(waiting("email", "mail"), waiting("push", "more"), waiting("push", "token"), seed=3) as rig:
+        rig.engine.put_customers([ANA])
+        planned(rig, *CAMPAIGNS)
+        rig.pass_by(hours=1)
+        for each in told:
+            rig.engine.record(each)
+        touches = {(row[2], row[4], row[5], row[6], row[7], row[11], row[15]) for row in rig.dump("touches")["touches"]}
+        book = orjson.loads(rig.ledger("ana") or "null")
+        # The ids of what was reported are made as it comes.
+        book = book and [*book[:3], *book[4:]]
+        return {"touches": touches, "ledger": book, "suppressions": rig.dump("suppressions")["suppressions"]}
+
+
+@given(told=reports(), data=st.data())
+@settings(max_examples=15, deadline=None)
+def test_the_same_reports_in_any_order_and_doubled_make_the_same(told: list[EventIn], data: st.DataObject) -> None:
+    shuffled = data.draw(st.permutations(told + told))
+    cut = data.draw(st.integers(0, len(shuffled)))
+    assert outcome([[each] for each in told]) == outcome([part for part in (shuffled[:cut], shuffled[cut:]) if part])
