@@ -55,6 +55,8 @@ RULES: Final = (
     Rule("GET", "/v1/campaigns", Scope.READ),
     Rule("GET", "/v1/campaigns/", Scope.READ),
     Rule("POST", "/v1/campaigns/", Scope.MANAGE, deadline=False),
+    Rule("GET", "/v1/touches", Scope.READ),
+    Rule("POST", "/v1/touches/", Scope.MANAGE),
     Rule("GET", "/v1/audit", Scope.ADMIN, shared=True),
     Rule("GET", "/metrics", Scope.READ, shared=True, operator=True),
     Rule("GET", ALIVE, None),

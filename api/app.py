@@ -8,7 +8,19 @@ from typing import TYPE_CHECKING, Final
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
-from api import audit, campaigns, customers, decisions, events, health, metrics, openapi, problems, suppressions
+from api import (
+    audit,
+    campaigns,
+    customers,
+    decisions,
+    events,
+    health,
+    metrics,
+    openapi,
+    problems,
+    suppressions,
+    touches,
+)
 from api.direct import Direct
 from api.doors import Doors
 from api.visit import Limits
@@ -66,7 +78,9 @@ def create_app(
     app.state.gauges = Gauges(app.state.tenants)
     problems.install(app)
     watched = (health, metrics)
-    for room in watched if watched_only else (decisions, events, customers, suppressions, campaigns, audit, *watched):
+    for room in (
+        watched if watched_only else (decisions, events, customers, suppressions, campaigns, touches, audit, *watched)
+    ):
         app.include_router(room.router)
     app.openapi = partial(openapi.document, app)  # type: ignore[method-assign]
     inside = app.build_middleware_stack()

@@ -6,7 +6,17 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
-from api.models import CampaignOut, CampaignState, Key, RemovalsOut, RemovalsQuery, RunIn, RunOut
+from api.models import (
+    CampaignOut,
+    CampaignState,
+    Key,
+    ReconciliationOut,
+    ReconciliationQuery,
+    RemovalsOut,
+    RemovalsQuery,
+    RunIn,
+    RunOut,
+)
 from api.requests import JsonRoute, TheCaller, TheEngine
 
 router = APIRouter(prefix="/v1/campaigns", tags=["campaigns"], route_class=JsonRoute)
@@ -43,6 +53,14 @@ def runs(campaign_id: Key, engine: TheEngine) -> list[RunOut]:
 def removals(campaign_id: Key, engine: TheEngine, wanted: Annotated[RemovalsQuery, Query()]) -> list[RemovalsOut]:
     """How many arms each reason removed on each day of UTC, and of how many decisions."""
     return [RemovalsOut.of(each) for each in engine.removals(campaign_id, wanted.from_, wanted.until)]
+
+
+@router.get("/{campaign_id}/reconciliation")
+def reconciliation(
+    campaign_id: Key, engine: TheEngine, wanted: Annotated[ReconciliationQuery, Query()]
+) -> ReconciliationOut:
+    """What became of every decision of the campaign; the numbers add up to the decisions."""
+    return ReconciliationOut.of(engine.reconcile(campaign_id, wanted.from_, wanted.until))
 
 
 @router.post("/{campaign_id}/pause")

@@ -38,7 +38,7 @@ _OBJECT_DIGITS: Final = 32
 
 
 class Action(StrEnum):
-    """What was done; the object says to what (`campaign:...`, `key:...`, `customer:...`, `address:...`)."""
+    """What was done; the object says to what (`campaign:...`, `key:...`, `customer:...`, `address:...`, `touch:...`)."""
 
     LOADED = "loaded"
     PAUSED = "paused"
@@ -50,6 +50,10 @@ class Action(StrEnum):
     ERASED = "erased"
     DROPPED = "dropped"
     """Months of the logs (`log`); its details say where the logs begin."""
+    RETRIED = "retried"
+    """A touch (`touch:` and its decision's id) is sent after all; its details: its campaign, and how it stood."""
+    CANCELLED = "cancelled"
+    """A touch was taken back; the same details."""
     SUPPRESSED = "suppressed"
     """A customer or an address (`address:...`), by the API, a command or a list; its details: the cause by channel."""
     LIFTED = "lifted"

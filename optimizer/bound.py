@@ -11,6 +11,8 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from optimizer.audit import SERVICE
+from optimizer.dispatch import handling
 from optimizer.engine import Engine, Explanation
 from optimizer.errors import InvalidInput, NotFound, OptimizerError
 from optimizer.store import decisions
@@ -19,8 +21,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from optimizer.decisions import Decision, DecisionRequest
+    from optimizer.dispatch.handling import TouchReport, Wanted
     from optimizer.recording import EventIn, Receipt
     from optimizer.reports import CampaignReport
+    from optimizer.store.rows import TouchRow
 
 
 class BoundEngine(Engine):
@@ -92,6 +96,22 @@ class BoundEngine(Engine):
         taken = [event for event, refusal in zip(events, refusals, strict=True) if refusal is None]
         receipts = iter(super().receive(taken) if taken else [])
         return [next(receipts) if refusal is None else refusal for refusal in refusals]
+
+    def touches(self, wanted: Wanted, limit: int, before_id: str | None = None) -> list[TouchReport]:
+        """See `Engine`; of these campaigns alone."""
+        tenant = self.runtime.tenant
+        query = partial(handling.page, tenant=tenant, wanted=wanted, limit=limit, before_id=before_id)
+        return self.runtime.store.read(partial(query, campaigns=self._campaigns))
+
+    def retry_touch(self, decision_id: str, *, even_if_sent: bool = False, by: str = SERVICE) -> TouchRow:
+        """See `Engine`. Raises NotFound for a touch of another campaign."""
+        self.decision(decision_id)
+        return super().retry_touch(decision_id, even_if_sent=even_if_sent, by=by)
+
+    def cancel_touch(self, decision_id: str, *, by: str = SERVICE) -> TouchRow:
+        """See `Engine`. Raises NotFound for a touch of another campaign."""
+        self.decision(decision_id)
+        return super().cancel_touch(decision_id, by=by)
 
     def _refusal(self, event: EventIn, campaigns: dict[str, str]) -> OptimizerError | None:
         if event.decision_id is not None and campaigns.get(event.decision_id) not in self._campaigns:

@@ -18,17 +18,19 @@ from optimizer import audit, metrics
 from optimizer.audit import SERVICE
 from optimizer.auditing import PropensityAudit
 from optimizer.budgets import BudgetReport, Budgets
-from optimizer.clock import Clock, SystemClock, from_us
+from optimizer.clock import Clock, SystemClock, from_us, to_us
 from optimizer.closing import SETTLE_US, Closing
 from optimizer.consents import withdraw
 from optimizer.decisions import Decision, DecisionRequest, Decisions
 from optimizer.disclosure import Disclosure
+from optimizer.dispatch import handling
 from optimizer.dispatch.outbox import Outbox
 from optimizer.erasure import erase
 from optimizer.errors import NotFound, OptimizerError
 from optimizer.facts import CONTACT
 from optimizer.ids import IdSource
 from optimizer.leases import BEAT_S, Leases
+from optimizer.reconciliation import Reconciliation, reconcile
 from optimizer.recording import EventIn, Receipt, Recording
 from optimizer.removals import Removals, removals
 from optimizer.reports import CampaignReport, report
@@ -53,11 +55,12 @@ if TYPE_CHECKING:
 
     from optimizer.attributes import Attributes
     from optimizer.campaign import CampaignFile
+    from optimizer.dispatch.handling import TouchReport, Wanted
+    from optimizer.dispatch.routes import Routes
     from optimizer.rewards import JoinedReward
     from optimizer.store.audit import AuditRow
     from optimizer.store.customers import Customer
-    from optimizer.store.rows import CampaignRow, CustomerRow, DecisionRow, RunRow
-    from optimizer.dispatch.routes import Routes
+    from optimizer.store.rows import CampaignRow, CustomerRow, DecisionRow, RunRow, TouchRow
     from optimizer.suppression import Bar, Cause
 
 T = TypeVar("T")
@@ -184,11 +187,14 @@ class Engine:
 
     def campaigns(self) -> list[CampaignReport]:
         """Every campaign as it stands."""
-        return self._read(lambda c: [report(c, self.versions, self.serving, row) for row in self.versions.all(c)])
+        return self._read(lambda c: [self._report(c, row) for row in self.versions.all(c)])
 
     def campaign(self, campaign_id: str) -> CampaignReport:
         """One campaign as it stands. Raises NotFound."""
-        return self._read(lambda c: report(c, self.versions, self.serving, self.versions.row(c, campaign_id)))
+        return self._read(lambda c: self._report(c, self.versions.row(c, campaign_id)))
+
+    def _report(self, connection: Connection, row: CampaignRow) -> CampaignReport:
+        return report(connection, self.versions, self.serving, self.budgets, row)
 
     def budget(self, campaign_id: str) -> BudgetReport | None:
         """How a campaign's budget stands; None where it has none. Raises NotFound."""
@@ -348,6 +354,29 @@ class Engine:
         person = customers.customers_by_subjects(connection, self.runtime.tenant, [row.subject_id]).get(row.subject_id)
         arm = catalog.arms[catalog.index[row.arm]] if row.arm is not None else None
         return Decision.of(row, arm, person.customer_id if person else "", replayed=False)
+
+    # Touches
+
+    def reconcile(
+        self, campaign_id: str, since: datetime | None = None, until: datetime | None = None
+    ) -> Reconciliation:
+        """What became of the campaign's decisions, made from `since` on and before `until`. Raises NotFound."""
+        self._read(lambda connection: self.versions.row(connection, campaign_id))
+        span = (None if since is None else to_us(since), None if until is None else to_us(until))
+        return self._read(lambda connection: reconcile(connection, self.runtime.tenant, campaign_id, *span))
+
+    def touches(self, wanted: Wanted, limit: int, before_id: str | None = None) -> list[TouchReport]:
+        """Touches, the latest decision first, see `optimizer.dispatch.handling`."""
+        return self._read(lambda c: handling.page(c, self.runtime.tenant, wanted, limit, before_id=before_id))
+
+    def retry_touch(self, decision_id: str, *, even_if_sent: bool = False, by: str = SERVICE) -> TouchRow:
+        """Have a failed or unknown touch sent after all. Raises NotFound and Conflict, see `handling.retry`."""
+        retry = partial(handling.retry, runtime=self.runtime, decision_id=decision_id, by=by)
+        return self.runtime.store.write(partial(retry, even_if_sent=even_if_sent))
+
+    def cancel_touch(self, decision_id: str, *, by: str = SERVICE) -> TouchRow:
+        """Take a touch back that is not sent yet. Raises NotFound and Conflict."""
+        return self.runtime.store.write(partial(handling.cancel, runtime=self.runtime, decision_id=decision_id, by=by))
 
     # Events
 

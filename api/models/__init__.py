@@ -15,9 +15,18 @@ from api.models.campaigns import (
 )
 from api.models.customers import CustomerBody, CustomerIn, CustomerLine, CustomerOut, CustomerStored
 from api.models.decisions import ArmOut, CandidateOut, DecisionIn, DecisionLine, DecisionOut, ExplanationOut, RemovedOut
-from api.models.disclosure import CustomerData, CustomerFacts, HeldDecisionOut, HeldEvent
+from api.models.disclosure import CustomerData, CustomerFacts, HeldDecisionOut, HeldEvent, HeldExternalTouch
 from api.models.events import EventLine, EventObserved, ReceiptOut
 from api.models.suppressions import HeldSuppression, SuppressionIn, SuppressionLine, Suppressions, WhomIn
+from api.models.touches import (
+    ReconciliationOut,
+    ReconciliationQuery,
+    RetryIn,
+    TouchesQuery,
+    TouchOut,
+    TouchPage,
+    TouchState,
+)
 
 __all__ = [
     "Alive",
@@ -44,17 +53,25 @@ __all__ = [
     "GroupOut",
     "HeldDecisionOut",
     "HeldEvent",
+    "HeldExternalTouch",
     "HeldSuppression",
     "Key",
     "Ready",
     "ReceiptOut",
+    "ReconciliationOut",
+    "ReconciliationQuery",
     "RemovalsOut",
     "RemovalsQuery",
     "RemovedOut",
+    "RetryIn",
     "RunIn",
     "RunOut",
     "SuppressionIn",
     "SuppressionLine",
     "Suppressions",
+    "TouchOut",
+    "TouchPage",
+    "TouchState",
+    "TouchesQuery",
     "WhomIn",
 ]

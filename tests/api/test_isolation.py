@@ -134,6 +134,14 @@ CASES: Final[dict[str, Case]] = {
     "POST /v1/campaigns/{campaign_id}/runs": (lambda c, _: c.post("/v1/campaigns/winback-q1/runs"), 404, None),
     "POST /v1/campaigns/{campaign_id}/pause": (lambda c, _: c.post("/v1/campaigns/winback-q1/pause"), 404, None),
     "POST /v1/campaigns/{campaign_id}/resume": (lambda c, _: c.post("/v1/campaigns/winback-q1/resume"), 404, None),
+    "GET /v1/campaigns/{campaign_id}/reconciliation": (
+        lambda c, _: c.get("/v1/campaigns/winback-q1/reconciliation"),
+        404,
+        None,
+    ),
+    "GET /v1/touches": (lambda c, _: c.get("/v1/touches"), 200, {"touches": [], "next": None}),
+    "POST /v1/touches/{decision_id}/retry": (lambda c, d: c.post(f"/v1/touches/{d}/retry"), 404, None),
+    "POST /v1/touches/{decision_id}/cancel": (lambda c, d: c.post(f"/v1/touches/{d}/cancel"), 404, None),
     "GET /v1/audit": (lambda c, _: c.get("/v1/audit?object=campaign:winback-q1"), 200, {"changes": [], "next": None}),
     "GET /metrics": (lambda c, _: c.get("/metrics"), 403, None),
     "GET /healthz": (lambda c, _: c.get("/healthz"), 200, {"status": "ok"}),
@@ -178,6 +186,8 @@ def test_a_key_bound_to_a_campaign_sees_and_changes_nothing_of_the_others(both: 
     rejected = answer.json()["error"]["status"] if operation.endswith("decisions:batch") else answer.status_code
     if operation == "GET /v1/campaigns":
         assert answer.json() == []
+    elif operation == "GET /v1/touches":
+        assert answer.json() == {"touches": [], "next": None}
     else:
         assert rejected in {403, 404}, answer.text
     named = f"{answer.request.url} {answer.request.content.decode()}"
@@ -231,6 +241,8 @@ SCOPES: Final[dict[Scope, set[str]]] = {
         "GET /v1/campaigns/{campaign_id}",
         "GET /v1/campaigns/{campaign_id}/runs",
         "GET /v1/campaigns/{campaign_id}/removals",
+        "GET /v1/campaigns/{campaign_id}/reconciliation",
+        "GET /v1/touches",
     },
     Scope.MANAGE: {
         "POST /v1/customers:batch",
@@ -239,6 +251,8 @@ SCOPES: Final[dict[Scope, set[str]]] = {
         "PUT /v1/suppressions",
         "POST /v1/suppressions:batch",
         "POST /v1/suppressions:lift",
+        "POST /v1/touches/{decision_id}/retry",
+        "POST /v1/touches/{decision_id}/cancel",
         "POST /v1/campaigns/{campaign_id}/runs",
         "POST /v1/campaigns/{campaign_id}/pause",
         "POST /v1/campaigns/{campaign_id}/resume",
