@@ -29,8 +29,8 @@ class Compiler:
     """Compiles the limits of one campaign version.
 
     Attributes:
-        channels: the channels that its limits know, in the order of their numbers: the catalog's, then others that its
-            caps name.
+        channels: the channels that its limits know, in the order of their numbers: the catalog's, then others that they
+            name.
         events: the names of the events that its cooldowns follow, in the order of their numbers.
     """
 
@@ -40,8 +40,9 @@ class Compiler:
         settings = campaign.campaign
         self._zone = settings.timezone.fallback or (settings.schedule.timezone if settings.schedule else None)
         own = [channel.id for channel in catalog.channels]
-        named = (channel for cap in self._policy.caps for channel in cap.channels or ())
-        self.channels: tuple[str, ...] = tuple(dict.fromkeys([*own, *named]))
+        capped = [channel for cap in self._policy.caps for channel in cap.channels or ()]
+        apart = self._policy.min_gap.channels if self._policy.min_gap else ()
+        self.channels: tuple[str, ...] = tuple(dict.fromkeys([*own, *capped, *apart]))
         followed = (cooldown.after.event for cooldown in self._policy.cooldowns)
         self.events: tuple[str, ...] = tuple(dict.fromkeys(name for name in followed if name is not None))
 

@@ -25,7 +25,7 @@ from optimizer.costs import Reached
 from optimizer.reasons import ALLOWED, Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -49,6 +49,8 @@ _STANDINGS: Final = (
     | {"bounced": COUNTED["sent"]}
     | dict.fromkeys(ENDED, COUNTED["decided"])
 )
+_OTHER: Final = 255
+"""The kind of an outcome that no cooldown follows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,11 +150,12 @@ class FactReader:
         self._channels = {channel: i for i, channel in enumerate(channels)}
         self._messages = {message.id: i for i, message in enumerate(catalog.messages)}
         self._offers = {offer: i for i, offer in enumerate(catalog.offers)}
+        self._own = {channel.id: i for i, channel in enumerate(catalog.channels)}
         self._consents = [channel.consent for channel in catalog.channels] or [None]
         self._events = {name: i for i, name in enumerate(events)}
 
     def read(self, rows: Sequence[Mapping[str, Any]]) -> ContactFacts:
-        """The facts of customers, one mapping each. Raises ValueError for states and reasons that there are not."""
+        """The facts of customers, one mapping each. Raises ValueError or KeyError for states and reasons unknown."""
         touches = [row.get("touches", ()) for row in rows]
         outcomes = [row.get("outcomes", ()) for row in rows]
         consents = np.ones((len(rows), len(self._consents)), np.bool_)
@@ -164,8 +167,8 @@ class FactReader:
             self._barred(rows),
             np.array([Reason(row["excluded"]).code if "excluded" in row else ALLOWED for row in rows], np.uint8),
             np.array([BUDGET.index(row.get("budget_reached")) for row in rows], np.uint8),
-            self._occurrences(touches, _STANDINGS, "state"),
-            self._occurrences(outcomes, self._events, "event"),
+            self._occurrences(touches, _STANDINGS.__getitem__),
+            self._occurrences(outcomes, lambda name: self._events.get(name, _OTHER)),
         )
 
     def _barred(self, rows: Sequence[Mapping[str, Any]]) -> NDArray[np.uint8]:
@@ -174,27 +177,23 @@ class FactReader:
             for channel, reason in row.get("barred", {}).items():
                 if not channel:
                     codes[i] = Reason(reason).code
-                elif self._channels.get(channel, len(self._consents)) < len(self._consents):
-                    codes[i, self._channels[channel]] = Reason(reason).code
+                elif channel in self._own:
+                    codes[i, self._own[channel]] = Reason(reason).code
         return codes
 
-    def _occurrences(
-        self, listed: Sequence[Sequence[Sequence[Any]]], kinds: Mapping[str, int], what: str
-    ) -> Occurrences:
+    def _occurrences(self, listed: Sequence[Sequence[Sequence[Any]]], kind_of: Callable[[str], int]) -> Occurrences:
         starts = np.zeros(len(listed) + 1, np.intp)
         np.cumsum([len(each) for each in listed], out=starts[1:])
         flat = list(chain.from_iterable(listed))
         if not flat:
             return _none(starts)
         at, names, campaigns, channels, messages, offers = zip(*flat, strict=True)
-        if unknown := set(names) - kinds.keys():
-            raise ValueError(f"contact facts name no known {what}: {', '.join(map(str, sorted(unknown)))}")
         mine = [campaign == self._campaign_id for campaign in campaigns]
         message = [self._messages.get(name, -1) if own else -1 for name, own in zip(messages, mine, strict=True)]
         return Occurrences(
             starts,
             np.array(at, np.int64),
-            np.array([kinds[name] for name in names], np.uint8),
+            np.array([kind_of(name) for name in names], np.uint8),
             np.array([self._channels.get(name, -1) for name in channels], np.intp),
             np.array(message, np.intp),
             np.array([self._offers.get(name, -1) for name in offers], np.intp),
