@@ -22,6 +22,7 @@ from api.models import (
     CustomerStored,
     HeldDecisionOut,
     HeldEvent,
+    HeldExternalTouch,
     Key,
 )
 from api.openapi import lines, rows
@@ -130,6 +131,7 @@ def _written(held: Disclosure) -> Iterator[bytes]:
     yield CustomerFacts.held(held).model_dump_json().encode().removesuffix(b"}")
     parts: dict[str, Iterator[BaseModel]] = {
         "decisions": map(HeldDecisionOut.of, held.decisions()),
+        "external_touches": map(HeldExternalTouch.of, held.external_touches()),
         "events": map(HeldEvent.of, held.events()),
         "changes": map(ChangeOut.of, held.changes()),
     }

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 from optimizer import audit
 from optimizer.errors import NotFound
 from optimizer.store import audit as audit_log
-from optimizer.store import customers, decisions, events, ledgers, rewards, touches
+from optimizer.store import customers, decisions, events, external_touches, ledgers, rewards, touches
+from optimizer.store.exclusions import claims_of
 from optimizer.suppression import bars
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from optimizer.runtime import Runtime
     from optimizer.store.audit import AuditRow
+    from optimizer.store.exclusions import ClaimRow
     from optimizer.store.rows import CustomerRow, DecisionRow, EventRow, RewardRow, TouchRow, TransitionRow
     from optimizer.suppression import Bar
 
@@ -48,12 +50,14 @@ class Disclosure:
     Attributes:
         ledger: what decisions read of the past, in the form of `optimizer.history`; None where there is none.
         suppressions: those of the customer and of the customer's addresses, by channel.
+        claims: the campaign that the customer is in, of each exclusion group.
     """
 
     runtime: Runtime
     customer: CustomerRow
     ledger: str | None
     suppressions: Sequence[Bar]
+    claims: Sequence[ClaimRow]
 
     @classmethod
     def of(cls, connection: Connection, runtime: Runtime, customer_id: str) -> Disclosure:
@@ -63,7 +67,8 @@ class Disclosure:
             raise NotFound(f"there is no customer {customer_id!r}")
         book = ledgers.ledgers_by_subjects(connection, runtime.tenant, [row.subject_id]).get(row.subject_id)
         (barred,) = bars(connection, runtime, [row])
-        return cls(runtime, row, book, sorted(barred))
+        claims = claims_of(connection, runtime.tenant, row.subject_id)
+        return cls(runtime, row, book, sorted(barred), claims)
 
     def decisions(self) -> Iterator[HeldDecision]:
         """Every decision about the customer, in the order of their making."""
@@ -74,6 +79,13 @@ class Disclosure:
         """Every event that names the customer, in the order in which they were received."""
         query = partial(events.events_of_subject, tenant=self.runtime.tenant, subject_id=self.customer.subject_id)
         for page in self._pages(lambda c, after: query(c, after_id=after, limit=PAGE), lambda row: row.record_id):
+            yield from page
+
+    def external_touches(self) -> Iterator[TouchRow]:
+        """Every touch that other systems made, or will make, in the order in which they were reported."""
+        tenant, subject_id = self.runtime.tenant, self.customer.subject_id
+        query = partial(external_touches.external_of_subject, tenant=tenant, subject_id=subject_id, limit=PAGE)
+        for page in self._pages(lambda c, after: query(c, after_id=after), lambda row: row.decision_id):
             yield from page
 
     def changes(self) -> Iterator[AuditRow]:

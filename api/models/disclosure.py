@@ -21,6 +21,7 @@ from optimizer.reasons import Reason
 if TYPE_CHECKING:
     from optimizer.disclosure import Disclosure, HeldDecision
     from optimizer.store import rows
+    from optimizer.store.exclusions import ClaimRow
 
 
 class HeldEvent(BaseModel):
@@ -58,6 +59,25 @@ class HeldTransition(BaseModel):
     reason: str | None
 
 
+class HeldClaim(BaseModel):
+    """A campaign that the customer is in, so that no other of its exclusion group reaches them."""
+
+    exclusion_group: str
+    campaign_id: str
+    decision_id: str = Field(description="The decision with which that began.")
+    since: datetime
+
+    @classmethod
+    def of(cls, row: ClaimRow) -> Self:
+        """A row."""
+        return cls(
+            exclusion_group=row.exclusion_group,
+            campaign_id=row.campaign_id,
+            decision_id=row.decision_id,
+            since=from_us(row.at_us),
+        )
+
+
 class HeldTouch(BaseModel):
     """What was or will be sent."""
 
@@ -69,6 +89,29 @@ class HeldTouch(BaseModel):
     expires_at: datetime
     sent_at: datetime | None
     transitions: list[HeldTransition]
+
+
+class HeldExternalTouch(BaseModel):
+    """What another system has sent or will send, as was reported."""
+
+    at: datetime
+    channel: str | None
+    message: str | None
+    campaign: str | None
+    offer: str | None
+    counts: bool = Field(description="Whether it counts for contact limits.")
+
+    @classmethod
+    def of(cls, row: rows.TouchRow) -> Self:
+        """A row."""
+        return cls(
+            at=from_us(row.send_us),
+            channel=row.channel,
+            message=row.message or None,
+            campaign=row.campaign_id or None,
+            offer=row.offer,
+            counts=row.counts,
+        )
 
 
 class HeldReward(BaseModel):
@@ -140,6 +183,7 @@ _FACTS: Final = {
     "updated_at": "2026-01-12T09:30:00Z",
     "subject_id": "3b0b4a4e-7f53-4b35-9a8e-6a5f8f0c2d11",
     "suppressions": [],
+    "claims": [],
     "ledger": {},
 }
 
@@ -151,6 +195,7 @@ class CustomerFacts(CustomerOut):
 
     subject_id: str = Field(description="What stands for the customer in decisions and events.")
     suppressions: list[HeldSuppression] = Field(description="Why the customer must not be reached, and where.")
+    claims: list[HeldClaim] = Field(description="The campaign that the customer is in, of each exclusion group.")
     ledger: dict[str, JsonValue] = Field(
         description="The summary of touches and opens that decisions read, one entry a touch in each column."
     )
@@ -163,6 +208,7 @@ class CustomerFacts(CustomerOut):
             **known.model_dump(),
             subject_id=disclosure.customer.subject_id,
             suppressions=[HeldSuppression.held(bar) for bar in disclosure.suppressions],
+            claims=[HeldClaim.of(row) for row in disclosure.claims],
             ledger=_columns(disclosure.ledger),
         )
 
@@ -170,9 +216,12 @@ class CustomerFacts(CustomerOut):
 class CustomerData(CustomerFacts):
     """Everything that is held about a customer."""
 
-    model_config = ConfigDict(json_schema_extra=examples(_FACTS | {"decisions": [], "events": [], "changes": []}))
+    model_config = ConfigDict(
+        json_schema_extra=examples(_FACTS | {"decisions": [], "external_touches": [], "events": [], "changes": []})
+    )
 
     decisions: list[HeldDecisionOut] = Field(description="In the order of their making.")
+    external_touches: list[HeldExternalTouch] = Field(description="What other systems sent, as was reported.")
     events: list[HeldEvent] = Field(description="Those that name the customer, in the order in which they came.")
     changes: list[ChangeOut] = Field(description="What was changed of the customer and by whom, the latest first.")
 

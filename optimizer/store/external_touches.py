@@ -35,6 +35,20 @@ def insert_external(connection: Connection, rows: Sequence[TouchRow]) -> None:
     insert_rows(connection, touches, rows)
 
 
+def external_of_subject(
+    connection: Connection, tenant: str, subject_id: str, *, after_id: str, limit: int
+) -> list[TouchRow]:
+    """A subject's next touches of other systems after that id ('' to begin with), in the order of their reports."""
+    query = (
+        select(*touches.columns)
+        .where(touches.c.tenant == tenant, touches.c.subject_id == subject_id, touches.c.dispatch == EXTERNAL)
+        .where(touches.c.decision_id > after_id)
+        .order_by(touches.c.decision_id)
+        .limit(limit)
+    )
+    return [TouchRow._make(row) for row in connection.execute(query)]
+
+
 def reports_of(connection: Connection, tenant: str, name: str, subject_ids: Iterable[str]) -> list[EventRow]:
     """The events of that name about those subjects, in no particular order."""
     return [EventRow._make(row) for row in select_in(connection, _REPORTS, subject_ids, tenant=tenant, name=name)]

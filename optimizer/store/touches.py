@@ -192,10 +192,10 @@ def touches_page(  # noqa: PLR0913 - by what they can be found
 
 
 def touch_counts(connection: Connection, tenant: str, campaign_id: str) -> dict[str, int]:
-    """How many touches of the campaign are in each state."""
+    """How many touches of the campaign's decisions are in each state."""
     query = (
         select(touches.c.state, func.count().label("n"))
-        .where(touches.c.tenant == tenant, touches.c.campaign_id == campaign_id)
+        .where(touches.c.tenant == tenant, touches.c.campaign_id == campaign_id, touches.c.dispatch != "external")
         .group_by(touches.c.state)
         .order_by(touches.c.state)
     )
