@@ -19,7 +19,7 @@ from optimizer.standing import Standing, look
 from optimizer.store.leases import CAMPAIGN, NOBODY
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from prometheus_client.core import Metric
 
@@ -48,7 +48,7 @@ class Gauges(Collector):
         self._asking = Lock()
         self._asked_s = float("-inf")
         self._up = False
-        self._standings: Sequence[tuple[Engine, Standing]] = ()
+        self._standings: Sequence[tuple[Engine, Standing, Mapping[str, tuple[float, float]]]] = ()
 
     def collect(self) -> Iterator[Metric]:
         """Every name of `metrics.NAMES`; one about which nothing is known has no values."""
@@ -61,10 +61,13 @@ class Gauges(Collector):
         values["optimizer_database_up"][()] = float(up)
         values["optimizer_writer_waiting"][()] = store.waiting
         values["optimizer_writer_oldest_seconds"][()] = store.oldest_s
-        for engine, standing in standings:
+        for engine, standing, budgets in standings:
             _tenant(values, engine, standing)
             for campaign in standing.campaigns:
                 _campaign(values, engine, campaign)
+            for campaign_id, (amount, used) in budgets.items():
+                labels = (engine.runtime.tenant, campaign_id)
+                values["optimizer_budget_amount"][labels], values["optimizer_budget_used"][labels] = amount, used
         yield from metrics.REGISTRY.collect()
         yield from (metrics.family(name, found) for name, found in values.items())
 
@@ -74,7 +77,7 @@ class Gauges(Collector):
             engines = self._tenants.engines()
             now_us = runtime.now_us()
             self._standings = runtime.store.read(
-                lambda c: [(engine, look(c, engine.runtime.tenant, now_us)) for engine in engines]
+                lambda c: [(each, look(c, each.runtime.tenant, now_us), each.budgets.standing(c)) for each in engines]
             )
             self._up = True
         except (Unavailable, DBAPIError):

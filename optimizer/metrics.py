@@ -154,6 +154,10 @@ STANDING: Final = (
         ("tenant", "campaign"),
         "Of these, draws whose logged propensity is not the one recomputed from the log.",
     ),
+    Described("optimizer_budget_amount", "gauge", ("tenant", "campaign"), "What the campaign may spend."),
+    Described(
+        "optimizer_budget_used", "gauge", ("tenant", "campaign"), "What its touches have cost, or may cost, of that."
+    ),
     Described("optimizer_leases_held", "gauge", ("tenant",), "Campaigns whose work this process does."),
     Described("optimizer_leases_free", "gauge", ("tenant",), "Campaigns whose work nobody does."),
 )

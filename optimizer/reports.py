@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
+    from optimizer.budgets import BudgetReport, Budgets
     from optimizer.serving import Serving
     from optimizer.store.rows import CampaignRow
     from optimizer.versions import Versions
@@ -46,9 +47,12 @@ class CampaignReport:
     touches: Mapping[str, int]
     groups: Sequence[GroupReport]
     fault: str | None
+    budget: BudgetReport | None
 
 
-def report(connection: Connection, versions: Versions, serving: Serving, row: CampaignRow) -> CampaignReport:
+def report(
+    connection: Connection, versions: Versions, serving: Serving, budgets: Budgets, row: CampaignRow
+) -> CampaignReport:
     """Ask the tables how this campaign stands."""
     version = versions.get(connection, row.campaign_id, row.config_hash)
     served = serving.scorer(version)
@@ -69,6 +73,7 @@ def report(connection: Connection, versions: Versions, serving: Serving, row: Ca
         touches.touch_counts(connection, row.tenant, row.campaign_id),
         groups,
         serving.faults.get(row.campaign_id),
+        budgets.report(connection, version),
     )
 
 

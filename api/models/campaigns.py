@@ -14,6 +14,7 @@ from optimizer.reasons import Reason
 from optimizer.scalars import Instant
 
 if TYPE_CHECKING:
+    from optimizer.budgets import BudgetReport
     from optimizer.removals import Removals
     from optimizer.reports import CampaignReport, GroupReport
     from optimizer.store import rows
@@ -70,6 +71,30 @@ class GroupOut(BaseModel):
         )
 
 
+class BudgetOut(BaseModel):
+    """What a campaign spends, in the unit of its costs."""
+
+    amount: float = Field(description="What it may spend.")
+    currency: str = Field(description="What the unit is called.")
+    reserved: float = Field(description="What touches take that are not sent yet.")
+    spent: float = Field(
+        description="What sent ones cost. An offer that costs when it is used is in it until its decision closes "
+        "unused."
+    )
+    left: float = Field(description="What may still be reserved.")
+
+    @classmethod
+    def of(cls, report: BudgetReport) -> Self:
+        """A budget's report."""
+        return cls(
+            amount=report.amount,
+            currency=report.currency,
+            reserved=report.reserved,
+            spent=report.spent,
+            left=report.left,
+        )
+
+
 class CampaignOut(BaseModel):
     """How a campaign stands."""
 
@@ -95,6 +120,13 @@ class CampaignOut(BaseModel):
                     }
                 ],
                 "fault": None,
+                "budget": {
+                    "amount": 20000.0,
+                    "currency": "USD",
+                    "reserved": 72.5,
+                    "spent": 8120.04,
+                    "left": 11807.46,
+                },
             }
         )
     )
@@ -111,6 +143,7 @@ class CampaignOut(BaseModel):
     touches: dict[str, int] = Field(description="How many touches are in each state.")
     groups: list[GroupOut] = Field(description="What the groups have earned.")
     fault: str | None = Field(description="What is wrong with the newest model, while an older one serves.")
+    budget: BudgetOut | None = Field(description="What it spends; null: it has no budget.")
 
     @classmethod
     def of(cls, report: CampaignReport) -> Self:
@@ -128,6 +161,7 @@ class CampaignOut(BaseModel):
             touches=dict(report.touches),
             groups=[GroupOut.of(group) for group in report.groups],
             fault=report.fault,
+            budget=BudgetOut.of(report.budget) if report.budget else None,
         )
 
 

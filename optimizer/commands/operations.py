@@ -102,12 +102,14 @@ def load_campaigns(
 @campaign.command("list")
 def list_campaigns(config: Config = CONFIG, tenant: Tenant = DEFAULT_TENANT) -> None:
     """Show every campaign as it stands."""
-    columns = "campaign", "state", "version", "decisions", "learned", "touches", "name"
+    columns = "campaign", "state", "version", "decisions", "learned", "touches", "budget left", "name"
     table = Table(*(Column(name, overflow="fold") for name in columns))
     with opened(config, tenant) as (_, engine):
         for found in engine.campaigns():
             touches = ", ".join(f"{n} {state}" for state, n in found.touches.items())
-            numbers = f"{found.decisions:,}", f"{found.learned:,}", touches or "none"
+            budget = found.budget
+            left = f"{budget.left:,.2f} of {budget.amount:,.2f} {budget.currency}" if budget else "no limit"
+            numbers = f"{found.decisions:,}", f"{found.learned:,}", touches or "none", left
             table.add_row(found.campaign_id, found.state, found.config_hash[:12], *numbers, found.name)
     # Away from a terminal there is no width to fit into.
     Console(width=None if sys.stdout.isatty() else _WIDE).print(table)

@@ -36,7 +36,8 @@ PAGE = Path(__file__).parents[2] / "docs" / "metrics.md"
 
 @pytest.fixture
 def rig() -> Iterator[Rig]:
-    with Rig(campaign(), url=databases.fresh_url()) as made:
+    budget = {"amount": 1000, "currency": "USD", "on_reach": "pause"}
+    with Rig(campaign(budget=budget), url=databases.fresh_url()) as made:
         yield made
 
 
