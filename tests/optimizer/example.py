@@ -12,6 +12,8 @@ CONFIGS: Final = Path(__file__).parents[2] / "configs"
 ATTRIBUTES: Final = CONFIGS / "attributes.yaml"
 WINBACK: Final = CONFIGS / "winback.yaml"
 TEXT: Final = WINBACK.read_text(encoding="utf-8")
+WITHOUT_RULES: Final = TEXT.partition("\n# Who may be contacted")[0] + "\n"
+"""The same up to its contact policy."""
 
 
 def winback() -> dict[str, Any]:

@@ -47,7 +47,7 @@ CASES = [
         ),
     ),
     (
-        "{id: email, cost: 0.001, dispatch: service}",
+        "{id: email, cost: 0.001, consent: email_marketing, dispatch: service}",
         "{id: email, costs: 1, cost: 1}",
         "costs: 1",
         "catalog.channels[0].costs",
@@ -62,8 +62,8 @@ CASES = [
     ),
     ("  uniform_share: 0.0", "  epsilon: 0.0", "epsilon: 0.0", "policy.epsilon", "acts only with kind: epsilon_greedy"),
     (
-        "policy:\n",
-        "nonsense: {a: 1}\npolicy:\n",
+        "\npolicy:\n",
+        "\nnonsense: {a: 1}\npolicy:\n",
         "nonsense",
         "nonsense",
         (
@@ -174,7 +174,7 @@ CASES = [
         "expected fields with values, got 'warm'",
     ),
     (
-        "    - {id: sms, cost: 0.04, dispatch: service}",
+        "    - {id: sms, cost: 0.04, consent: sms_marketing, dispatch: service}",
         "    - sms",
         "sms\n",
         "catalog.channels[1]",
@@ -276,7 +276,7 @@ def test_a_mistake_is_reported_alone_with_its_place_what_is_wrong_and_what_is_al
 
 
 def test_a_part_that_does_not_act_yet_is_refused_by_name(tmp_path: Path) -> None:
-    text = edited("policy:\n", "guardrails: []\npolicy:\n")
+    text = edited("\npolicy:\n", "\nguardrails: []\npolicy:\n")
     expected = f"{place(text, 'guardrails:', 0)}: guardrails: guardrails is not supported yet: it would be ignored"
     assert found_in(tmp_path, text) == [expected]
 

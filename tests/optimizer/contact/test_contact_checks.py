@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.optimizer.example import TEXT, found_in, messages_only, place
+from tests.optimizer.example import WITHOUT_RULES, found_in, messages_only, place
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -56,13 +56,15 @@ CASES = [
 def test_a_rule_that_cannot_act_is_reported_with_its_place(
     tmp_path: Path, policy: str, needle: str, path: str, message: str
 ) -> None:
-    text = f"{TEXT}contact_policy: {{{policy}}}\n"
+    text = f"{WITHOUT_RULES}contact_policy: {{{policy}}}\n"
     at = place(text, needle, text.index("contact_policy"))
     assert found_in(tmp_path, text) == [f"{at}: contact_policy.{path}: {message}"]
 
 
 def test_a_cap_may_name_channels_of_other_campaigns_beside_one_of_its_own(tmp_path: Path) -> None:
-    text = f"{TEXT}contact_policy: {{caps: [{{count: 1, window: {{rolling: 7d}}, channels: [email, letter]}}]}}\n"
+    text = (
+        f"{WITHOUT_RULES}contact_policy: {{caps: [{{count: 1, window: {{rolling: 7d}}, channels: [email, letter]}}]}}\n"
+    )
     assert found_in(tmp_path, text) == []
 
 
@@ -79,7 +81,7 @@ def test_a_cap_may_name_channels_of_other_campaigns_beside_one_of_its_own(tmp_pa
     ],
 )
 def test_a_slot_of_which_the_hours_leave_nothing_is_reported(tmp_path: Path, rules: str, stopped: list[str]) -> None:
-    text = f"{TEXT}contact_policy: {{{rules}}}\n"
+    text = f"{WITHOUT_RULES}contact_policy: {{{rules}}}\n"
     message = "nobody can get this slot: the contact policy's hours leave nothing of it"
     slots = ["weekday_morning", "evening"]
     assert [each.split(": ", 1)[1] for each in found_in(tmp_path, text)] == [

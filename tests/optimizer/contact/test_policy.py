@@ -11,6 +11,7 @@ from optimizer.contact.policy import Blackout, Cap, ContactPolicy, Cooldown, Qui
 from optimizer.scalars import Weekday
 from tests.optimizer.example import winback
 
+NEW = {"contact_policy", "budget", "delivery", "test_list"}
 RULES: dict[str, Any] = {
     "quiet_hours": [{"days": "all", "from": "21:00", "to": "08:00", "action": "defer"}],
     "send_windows": [{"days": ["sat", "mon"], "from": "09:00", "to": "20:00", "channels": ["sms"]}],
@@ -32,8 +33,18 @@ RULES: dict[str, Any] = {
 }
 
 
+def without_rules() -> dict[str, Any]:
+    """The example without any of these parts."""
+    data = winback()
+    for name in NEW:
+        del data[name]
+    for message in data["catalog"]["messages"]:
+        message.pop("caps", None)
+    return data
+
+
 def campaign(**parts: object) -> CampaignFile:
-    return CampaignFile.model_validate(winback() | parts)
+    return CampaignFile.model_validate(without_rules() | parts)
 
 
 def test_every_rule_is_read_and_written_out_again_the_same() -> None:
@@ -50,7 +61,7 @@ def test_every_rule_is_read_and_written_out_again_the_same() -> None:
 
 
 def test_a_campaign_that_uses_none_of_it_keeps_the_hash_that_it_had_before_there_was_any() -> None:
-    assert set(campaign().model_dump(by_alias=True)) & {"contact_policy", "budget", "delivery", "test_list"} == set()
+    assert set(campaign().model_dump(by_alias=True)) & NEW == set()
     assert campaign(test_list=["qa"]).config_hash != campaign().config_hash
 
 
@@ -69,7 +80,7 @@ def test_what_is_left_out_has_its_usual_meaning() -> None:
 
 def test_a_marketing_campaign_obeys_and_counts_and_a_transactional_one_neither_unless_it_is_told_to() -> None:
     def settings(category: str) -> dict[str, Any]:
-        return {"campaign": winback()["campaign"] | {"category": category}}
+        return {"campaign": without_rules()["campaign"] | {"category": category}}
 
     assert (campaign().obeys, campaign().counts) == (True, True)
     plain = campaign(**settings("transactional"))
@@ -81,7 +92,7 @@ def test_a_marketing_campaign_obeys_and_counts_and_a_transactional_one_neither_u
 
 
 def test_rules_that_a_transactional_campaign_does_not_obey_would_be_ignored_and_are_refused() -> None:
-    transactional = {"campaign": winback()["campaign"] | {"category": "transactional"}}
+    transactional = {"campaign": without_rules()["campaign"] | {"category": "transactional"}}
     with pytest.raises(ValidationError, match="min_gap would not act"):
         campaign(**transactional, contact_policy={"min_gap": "1h"})
 
