@@ -1,9 +1,9 @@
 """Local times of a zone as instants, daylight saving included.
 
 Clocks that are put forward leave out times (a gap), clocks that are put back show times twice. What is meant then
-depends on what the time bounds, so that hours in which nobody may be contacted are never shortened, and those in which
-somebody may are never lengthened: what is closed lasts from `earliest` to `latest`, what is open from `latest` to
-`earliest`. A timing slot, which is nothing but an intention, lasts from `usual` to `usual`.
+depends on what the time bounds, so that nobody is contacted while clocks show a time at which nobody may be: what is
+closed lasts from `earliest` to `latest`, what is open from `latest` to `earliest`. A timing slot, which is an intention
+and no promise, lasts from `usual` to `usual`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The contact rules once more, one customer and one arm at a time, in plain Python and as their fields describe them."""
+"""The contact rules once more, of one customer and one arm, in plain Python, as their fields describe them."""
 
 from __future__ import annotations
 
@@ -172,8 +172,9 @@ class Reference:
         today = wall(instant, self.zone).date()
         return any(
             day in holidays_of(country, day.year)
-            and first_shown(datetime.combine(day, time(0)), self.zone) <= instant
-            and instant < last_shown(datetime.combine(day + DAY, time(0)), self.zone)
+            and first_shown(datetime.combine(day, time(0)), self.zone)
+            <= instant
+            < last_shown(datetime.combine(day + DAY, time(0)), self.zone)
             for day in (today - DAY, today, today + DAY)
         )
 
@@ -235,7 +236,8 @@ class Reference:
                 break
             if ends and start >= ends:
                 return first or (start, end)
-            channels = [c.id for c in self.campaign.catalog.channels] or [None]
+            channels: list[str | None] = [c.id for c in self.campaign.catalog.channels]
+            channels = channels or [None]
             cut = min(end, ends) if ends else end
             if any(self.opening(channel, start, cut)[0] is None for channel in channels):
                 return start, end
@@ -284,13 +286,14 @@ class Reference:
     def shares(self, t: dict[str, Any], arm: Arm, scope: str) -> bool:
         """Whether a touch or an event has in common with the arm what a scope counts together."""
         mine = t["campaign"] == self.campaign.id
-        return {
+        together: dict[str, bool] = {
             "all_campaigns": True,
             "campaign": mine,
             "channel": arm.channel is not None and t["channel"] == arm.channel,
             "message": mine and t["message"] == arm.message,
             "offer": self.offer(arm) is not None and t["offer"] == self.offer(arm),
-        }[scope]
+        }
+        return together[scope]
 
     def touches(self) -> list[dict[str, Any]]:
         return self.listed("touches", "state")
