@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import cached_property, partial
 from threading import Lock
 from typing import TYPE_CHECKING, Literal
@@ -14,7 +15,6 @@ from optimizer.attributes import HISTORY_FEATURES, AttributeType
 from optimizer.audit import SERVICE, Action, note
 from optimizer.budgets import take_back
 from optimizer.campaign import CampaignFile, Creative
-from optimizer.catalog import TOUCH_LIFETIME_US
 from optimizer.decider import Decider
 from optimizer.errors import NotFound, Unavailable
 from optimizer.features import FeatureSpace
@@ -96,12 +96,12 @@ class Version:
         return {name: offer.model_dump_json(include=public) for name, offer in found.items()}
 
     def send_window(self, schedule: Schedule, arm: int) -> tuple[int, int]:
-        """When a touch of this arm, by its index, is sent, and when it expires."""
-        slot = self.catalog.slot_of[arm]
-        window = schedule.windows[slot] if slot >= 0 else None
-        if window is None:
-            return schedule.now_us, schedule.now_us + TOUCH_LIFETIME_US
-        return window.send_us, window.end_us
+        """When a touch of this arm, by its index, is sent, and when it expires: it is over, or too late."""
+        _, send_us, end_us = schedule.openings[self.catalog.cell_of[arm]]
+        delivery = self.campaign.delivery
+        if delivery is not None and delivery.max_lateness is not None:
+            end_us = min(end_us, send_us + delivery.max_lateness // timedelta(microseconds=1))
+        return send_us, end_us
 
     def touch(self, tenant: str, row: DecisionRow | PastDecision) -> TouchRow | None:
         """The touch of one of its decisions, as it was planned; None where nothing was to be sent."""
