@@ -19,6 +19,7 @@ from optimizer.decisions import Decision, DecisionRequest
 from optimizer.errors import Conflict, NotFound
 from optimizer.recording import EventIn, Status
 from optimizer.store.customers import Customer
+from optimizer.suppressing import Whom
 from tests.optimizer.engine_example import FEATURES, SLOTS, START, ProcessDied, Rig, campaign, message, only
 
 if TYPE_CHECKING:
@@ -124,7 +125,33 @@ class Service(RuleBasedStateMachine):
             f"e{event}" in {row[2] for row in self.before.get("events", ())}
         )
 
+    @rule(
+        event=st.integers(41, 60),
+        customer=st.integers(0, 4),
+        channel=st.sampled_from(["email", "push", "store"]),
+        ago_h=st.integers(-1000, 1000),
+    )
+    def another_system_reports(self, event: int, customer: int, channel: str, ago_h: int) -> None:
+        at = self.rig.clock.now() - timedelta(hours=ago_h)
+        fields = {"channel": channel, "campaign": "camp", "counts": event % 2 == 0}
+        self.rig.engine.record([EventIn(f"e{event}", "contacted", at, customer_id=f"c{customer}", fields=fields)] * 2)
+
+    @rule(customer=st.integers(0, 4), channel=st.sampled_from(["email", "push", None]))
+    def somebody_unsubscribes(self, customer: int, channel: str | None) -> None:
+        self.counter += 1
+        fields = {"channel": channel} if channel else {}
+        event = EventIn(f"u{self.counter}", "unsubscribed", customer_id=f"c{customer}", fields=fields)
+        self.rig.engine.record([event])
+        subject_id = self.rig.engine.subjects([f"c{customer}"])[f"c{customer}"]
+        for row in self.rig.dump("touches")["touches"]:
+            if row[3] == subject_id and row[7] == "planned":
+                assert channel not in {None, row[5]}, "it is taken back at once"
+
     # What operators do
+
+    @rule(customer=st.integers(0, 4))
+    def somebody_may_be_reached_again(self, customer: int) -> None:
+        assert self.rig.engine.lift(Whom(f"c{customer}")) == []
 
     @rule(occasion=st.integers(0, 2))
     def run(self, occasion: int) -> None:
@@ -204,6 +231,8 @@ class Service(RuleBasedStateMachine):
             moves.setdefault(decision_id, {})[seq] = state
         for row in tables["touches"]:
             decision_id, dispatch, state, seq = row[1], row[6], row[7], row[8]
+            if dispatch == "external":
+                continue
             states = [moves[decision_id][i] for i in range(seq + 1)]
             assert states[-1] == state
             assert len(moves[decision_id]) == seq + 1
@@ -215,7 +244,7 @@ class Service(RuleBasedStateMachine):
     @invariant()
     def the_limit_of_touches_holds_and_ledgers_count_them(self) -> None:
         tables = self.rig.dump("touches", "ledger")
-        live = Counter(row[3] for row in tables["touches"] if row[7] not in FREE)
+        live = Counter(row[3] for row in tables["touches"] if row[7] not in FREE and row[6] != "external")
         counted = {subject: history.loads(body).touches.get("camp", 0) for _, subject, body in tables["ledger"]}
         assert {k: n for k, n in counted.items() if n} == dict(live)
         late = Counter(row[3] for row in tables["touches"] if self.was_given_up(row[1]))
