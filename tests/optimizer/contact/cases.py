@@ -125,20 +125,21 @@ def policies(draw: st.DrawFn, now: datetime) -> dict[str, Any]:
     }
 
 
-def campaigns_with_rules(draw: st.DrawFn, now: datetime, *, transparent: bool = False) -> CampaignFile:
-    """A campaign with messages, offers, channels and slots, and rules; `transparent`: without rules about hours."""
+def campaigns_with_rules(draw: st.DrawFn, now: datetime, *, limits_only: bool = False) -> CampaignFile:
+    """A campaign with messages, offers, channels and slots, and rules; `limits_only`: none but of how often."""
     channels, slots = draw(st.sampled_from([0, 2, 2])), draw(st.sampled_from([0, 0, 1, 2]))
     policy = policies(draw, now)
-    if transparent:
+    if limits_only:
         policy |= {"quiet_hours": [], "send_windows": [], "blackouts": []}
     offer = {"id": "off10", "type": "discount", "value": 10, "unit": "percent"}
+    ends = (now + timedelta(hours=11)).replace(minute=15).isoformat()
     active = {"from": "2025-12-01", "until": f"{now:%Y-%m-%d}"}
     messages = [
         message(
             i,
             channels,
             offer=draw(st.sampled_from([None, offer])),
-            active=draw(st.sampled_from([None, None, active])),
+            active=None if limits_only else draw(st.sampled_from([None, None, active])),
             caps=[_cap(draw, scoped=False)] if draw(st.booleans()) else (),
         )
         for i in range(2)
@@ -152,25 +153,25 @@ def campaigns_with_rules(draw: st.DrawFn, now: datetime, *, transparent: bool = 
         ],
         settings={
             "timezone": draw(st.sampled_from([{}, {"if_missing": "use_fallback", "fallback": "America/New_York"}])),
-            "max_touches_per_customer": draw(st.sampled_from([None, None, 2])),
-            "ends_at": draw(st.sampled_from([None, None, (now + timedelta(hours=11)).replace(minute=15).isoformat()])),
+            "max_touches_per_customer": None if limits_only else draw(st.sampled_from([None, None, 2])),
+            "ends_at": None if limits_only else draw(st.sampled_from([None, None, ends])),
         },
         contact_policy=policy,
     )
     data = campaign.model_dump(mode="json", by_alias=True)
     for channel in data["catalog"]["channels"]:
-        channel["consent"] = draw(st.sampled_from([None, "ads"]))
+        channel["consent"] = None if limits_only else draw(st.sampled_from([None, "ads"]))
     return type(campaign).model_validate(data)
 
 
-def people(draw: st.DrawFn, now: datetime) -> Person:
+def people(draw: st.DrawFn, now: datetime, *, limits_only: bool = False) -> Person:
     """A customer whose touches lie where limits begin and end, to the minute, and elsewhere."""
     facts: dict[str, Any] = {}
     if draw(st.integers(0, 3)):
         facts["consents"] = ["ads"]
-    if not draw(st.integers(0, 4)):
+    if not limits_only and not draw(st.integers(0, 4)):
         facts["barred"] = draw(st.sampled_from([{"ch0": "suppressed"}, {"ch1": "no_address"}, {"": "suppressed"}]))
-    if not draw(st.integers(0, 9)):
+    if not limits_only and not draw(st.integers(0, 9)):
         facts["excluded"] = draw(st.sampled_from(["excluded_by_other_campaign", "lower_priority"]))
     for name, kinds, soonest, most in (("touches", STATES, 5 * 24 * 4, 6), ("outcomes", ("bought", "left"), 0, 2)):
         rows = [
@@ -189,13 +190,14 @@ def people(draw: st.DrawFn, now: datetime) -> Person:
         if rows:
             facts[name] = sorted(rows, key=lambda row: row[0])
     attributes = draw(st.sampled_from([{}, {"country": "MX"}, {"country": "DE"}, {"country": "Mordor"}]))
-    zone = draw(st.sampled_from([None, *ZONES]))
+    zone = draw(st.sampled_from([*([] if limits_only else [None]), *ZONES]))
     return Person(zone, attributes, facts, draw(st.integers(0, 3)))
 
 
 @st.composite
-def cases(draw: st.DrawFn, *, most: int = 3, transparent: bool = False) -> Case:
+def cases(draw: st.DrawFn, *, most: int = 3, limits_only: bool = False) -> Case:
     """Campaigns, instants and customers."""
     now = draw(instants() | st.sampled_from(CHANGES))
-    campaign = campaigns_with_rules(draw, now, transparent=transparent)
-    return Case(campaign, now, tuple(people(draw, now) for _ in range(draw(st.integers(1, most)))))
+    campaign = campaigns_with_rules(draw, now, limits_only=limits_only)
+    n = draw(st.integers(1, most))
+    return Case(campaign, now, tuple(people(draw, now, limits_only=limits_only) for _ in range(n)))

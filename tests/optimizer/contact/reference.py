@@ -106,7 +106,7 @@ class Reference:
         """Why the customer may not have the arm; the first cause counts."""
         return next((reason for reason in self.reasons(arm) if reason is not None), None)
 
-    def reasons(self, arm: Arm) -> Iterator[Reason | None]:  # noqa: C901 -- the list of causes
+    def reasons(self, arm: Arm) -> Iterator[Reason | None]:
         if arm.message is None:
             return
         facts, settings = self.person.facts, self.campaign.campaign
@@ -130,17 +130,32 @@ class Reference:
             local = wall(window[0] if arm.slot or shut else send, self.zone or ZoneInfo("UTC")).date()
             if not message.active.start <= local <= message.active.until:
                 yield Reason.ARM_INACTIVE
-        consent = next((c.consent for c in self.campaign.catalog.channels if c.id == arm.channel), None)
-        if consent is not None and consent not in facts.get("consents", ()):
-            yield Reason.NO_CONSENT
-        for channel in ("", arm.channel):
-            if channel is not None and channel in facts.get("barred", {}):
-                yield Reason(facts["barred"][channel])
+        yield from self.barred(arm)
         yield shut
         most = settings.max_touches_per_customer
         if most is not None and self.person.touches >= most:
             yield Reason.MAX_TOUCHES
         yield self.limited(arm, send)
+
+    def barred(self, arm: Arm) -> Iterator[Reason]:
+        consent = next((c.consent for c in self.campaign.catalog.channels if c.id == arm.channel), None)
+        if consent is not None and consent not in self.person.facts.get("consents", ()):
+            yield Reason.NO_CONSENT
+        barred = self.person.facts.get("barred", {})
+        if {"", arm.channel} & barred.keys():
+            yield Reason(barred.get(arm.channel) or barred[""])
+
+    def held_back(self, arm: Arm) -> tuple[Reason | None, datetime | None]:
+        """Why a touch of the arm must not go out at this instant, and if hours forbid it, when it next may."""
+        if (reason := next(self.barred(arm), None)) is not None:
+            return reason, None
+        if self.zone is None and self.needs_zone(arm):
+            return Reason.NO_TIMEZONE, None
+        shut, send, _ = self.opening(arm.channel, self.now, self.now + DAY)
+        if shut is not None or send > self.now:
+            lit = self.is_lit(self.now, arm.channel)
+            return Reason.QUIET_HOURS if lit else Reason.BLACKOUT, None if shut else send
+        return self.limited(arm, self.now), None
 
     # Hours
 
