@@ -9,11 +9,14 @@ from dataclasses import dataclass
 from typing import Final
 
 from optimizer.keys import Scope
+from optimizer.unsubscribing import PATH
 
 ALIVE: Final = "/healthz"
 """What is answered to everybody, and asks nobody."""
 READY: Final = "/readyz"
 """What is answered to everybody, in detail to whoever has a key."""
+UNSUBSCRIBE: Final = PATH
+"""Below this the path is the token of a message's recipient."""
 MAX_JSON_BYTES: Final = 8 << 20
 MAX_BATCH_BYTES: Final = 1 << 30
 
@@ -27,6 +30,7 @@ class Rule:
         rows: whether the body may be many rows, as large as a batch.
         shared: what it is about belongs to no campaign, so that a key bound to campaigns is not good for it.
         operator: what it shows is not of one tenant, so that the key has to be the operator's, of tenant `default`.
+        open: whether no key is asked for: either it tells nothing, or what is sent proves by itself who may.
         deadline: whether its answer begins within seconds; a run over an audience is answered when it is finished.
     """
 
@@ -36,6 +40,7 @@ class Rule:
     rows: bool = False
     shared: bool = False
     operator: bool = False
+    open: bool = False
     deadline: bool = True
 
 
@@ -59,7 +64,10 @@ RULES: Final = (
     Rule("POST", "/v1/touches/", Scope.MANAGE),
     Rule("GET", "/v1/audit", Scope.ADMIN, shared=True),
     Rule("GET", "/metrics", Scope.READ, shared=True, operator=True),
-    Rule("GET", ALIVE, None),
+    Rule("POST", "/v1/callbacks/", None, open=True),
+    Rule("GET", UNSUBSCRIBE, None, open=True),
+    Rule("POST", UNSUBSCRIBE, None, open=True),
+    Rule("GET", ALIVE, None, open=True),
     Rule("GET", READY, None),
     Rule("GET", "/openapi.json", None),
     Rule("GET", "/docs", None),

@@ -10,6 +10,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 from api import (
     audit,
+    callbacks,
     campaigns,
     customers,
     decisions,
@@ -20,6 +21,8 @@ from api import (
     problems,
     suppressions,
     touches,
+    trials,
+    unsubscribe,
 )
 from api.direct import Direct
 from api.doors import Doors
@@ -79,7 +82,21 @@ def create_app(
     problems.install(app)
     watched = (health, metrics)
     for room in (
-        watched if watched_only else (decisions, events, customers, suppressions, campaigns, touches, audit, *watched)
+        watched
+        if watched_only
+        else (
+            decisions,
+            events,
+            callbacks,
+            unsubscribe,
+            customers,
+            suppressions,
+            campaigns,
+            trials,
+            touches,
+            audit,
+            *watched,
+        )
     ):
         app.include_router(room.router)
     app.openapi = partial(openapi.document, app)  # type: ignore[method-assign]

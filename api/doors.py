@@ -89,9 +89,9 @@ class Doors:
             if caller.key_id is not None:
                 bind_contextvars(key=caller.key_id)
             visit.begin()
-            await (self._once if IDEMPOTENCY_KEY in headers and request["method"] == "POST" else self._app)(
-                request, visit.receive, visit.send
-            )
+            # Nobody without a key has anything written before it is known that they may.
+            once = IDEMPOTENCY_KEY in headers and request["method"] == "POST" and not rule.open
+            await (self._once if once else self._app)(request, visit.receive, visit.send)
         except Refused as refused:
             metrics.HTTP_REFUSED.labels(refused.problem.code).inc()
             await visit.answer(refused.problem, refused.headers)
@@ -113,6 +113,10 @@ class Doors:
         _check_form(request, headers)
         if path == ALIVE:
             return NOBODY
+        if rule.open:
+            # All who ask for it together: it is not known who they are.
+            self._check_rate(rule.path, "This may be asked")
+            return NOBODY
         ring = await self._locks.ring()
         if not ring.locked:
             _check_local(headers)
@@ -124,11 +128,14 @@ class Doors:
         if caller is None:
             raise _unknown(key)
         _check_allowed(caller, rule, path)
-        wait_s = self._rates.wait_s(caller.key_id or "")
-        if wait_s > 0:
-            detail = f"This key may ask {self._limits.rate:g} times a second; try again a little later."
-            raise Refused(problems.problem(429, detail), {"Retry-After": str(int(wait_s) + 1)})
+        self._check_rate(caller.key_id or "", "This key may ask")
         return caller
+
+    def _check_rate(self, caller: str, what: str) -> None:
+        wait_s = self._rates.wait_s(caller)
+        if wait_s > 0:
+            detail = f"{what} {self._limits.rate:g} times a second; try again a little later."
+            raise Refused(problems.problem(429, detail), {"Retry-After": str(int(wait_s) + 1)})
 
 
 def _check_form(request: Request, headers: Mapping[bytes, bytes]) -> None:

@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any, Final
 
-import orjson
 from fastapi import APIRouter, Request
-from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response, StreamingResponse
 from pydantic import ValidationError
 from starlette import status
 from starlette.exceptions import HTTPException
 
-from api import bodies, ndjson, problems
-from api.access import MAX_JSON_BYTES, too_large
+from api import ndjson, problems
 from api.models import EventLine, EventObserved, ReceiptOut
 from api.openapi import one_or_rows, receipt_or_lines
-from api.requests import JsonRoute, SpooledBody, TheEngine, media_type
+from api.requests import JsonRoute, SpooledBody, TheEngine, media_type, read_json
 from optimizer.errors import OptimizerError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from tempfile import SpooledTemporaryFile
 
     from optimizer.recording import Receipt
 
@@ -58,7 +53,7 @@ def record_events(request: Request, body: SpooledBody, engine: TheEngine) -> Res
     if kind != "application/json":
         expected = f"expected Content-Type: application/json or {ndjson.MEDIA_TYPE}, got {kind or 'none'}"
         raise HTTPException(status.HTTP_415_UNSUPPORTED_MEDIA_TYPE, expected)
-    value = _json(body)
+    value = read_json(body)
     if isinstance(value, list):
         if len(value) > MAX_ARRAY:
             detail = f"The array has more than {MAX_ARRAY:,} events; send it in parts, or as NDJSON."
@@ -72,20 +67,6 @@ def record_events(request: Request, body: SpooledBody, engine: TheEngine) -> Res
     if isinstance(receipt, OptimizerError):
         raise receipt
     return _answer(ReceiptOut.of(receipt).model_dump_json().encode())
-
-
-def _json(body: SpooledTemporaryFile[bytes]) -> object:
-    size = body.seek(0, os.SEEK_END)
-    if size > MAX_JSON_BYTES:
-        raise HTTPException(status.HTTP_413_CONTENT_TOO_LARGE, too_large(MAX_JSON_BYTES))
-    body.seek(0)
-    try:
-        return bodies.read(body.read())
-    except orjson.JSONDecodeError as error:
-        place = ("body", error.pos)
-        raise RequestValidationError(
-            [{"type": "json_invalid", "loc": place, "msg": "JSON decode error", "ctx": {"error": error.msg}}]
-        ) from error
 
 
 def _answer(content: bytes) -> Response:

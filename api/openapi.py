@@ -8,7 +8,7 @@ from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
 from api import ndjson, problems
-from api.access import ALIVE, READY
+from api.access import ALIVE, READY, UNSUBSCRIBE, rule_of
 from api.ndjson import Rejected
 from api.problems import Problem
 
@@ -33,7 +33,10 @@ _WHY: Final = {
     429: "The key asks too often.",
     503: "It cannot be done at the moment.",
 }
-_NEVER: Final = {ALIVE: {401, 403, 404, 409, 429}}
+_NEVER: Final = {
+    ALIVE: {401, 403, 404, 409, 429},
+    UNSUBSCRIBE + "{token}": {401, 403, 409},
+}
 _HEADERS: Final = {
     401: {"WWW-Authenticate": "How to prove who asks."},
     429: {"Retry-After": "After how many seconds to ask again."},
@@ -71,6 +74,20 @@ def one_or_rows(model: type[BaseModel]) -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": content}}
 
 
+def one_or_array(model: type[BaseModel]) -> dict[str, Any]:
+    """For `openapi_extra`: a body that is one `model`, or an array of them."""
+    ref = _ref(model)
+    schema = {"oneOf": [ref, {"type": "array", "items": ref}]}
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+
+
+def line_or_lines(line: type[BaseModel]) -> dict[int | str, dict[str, Any]]:
+    """For `responses`: a line for one row, or an array of lines for many."""
+    schema = {"oneOf": [*_line(line)["oneOf"], {"type": "array", "items": _line(line)}]}
+    content = {"application/json": {"schema": schema}}
+    return {200: {"description": "What became of it, or of each row in its order.", "content": content}}
+
+
 def lines(model: type[BaseModel]) -> dict[int | str, dict[str, Any]]:
     """For `responses`: NDJSON, for each row of the body a `model` or why it was rejected."""
     return {200: {"description": "A line for each row, in its order.", "content": _ndjson(_line(model))}}
@@ -103,8 +120,9 @@ def document(app: FastAPI) -> dict[str, Any]:
         made["components"]["responses"] = {f"Problem{code}": _problem(code) for code in _WHY}
         for path, operations in made["paths"].items():
             for method, operation in operations.items():
-                operation["security"] = [] if path in {ALIVE, READY} else _SECURITY
-                if method == "post" and not path.endswith(":batch"):
+                open_ = rule_of(method.upper(), path).open
+                operation["security"] = [] if open_ or path == READY else _SECURITY
+                if method == "post" and not path.endswith(":batch") and not open_:
                     operation.setdefault("parameters", []).append(_ONCE)
                 operation["responses"] |= _failures(path, operation)
         app.openapi_schema = made

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from tempfile import SpooledTemporaryFile
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
+import orjson
 from fastapi import Depends, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from starlette import status
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
 from api import bodies
+from api.access import MAX_JSON_BYTES, too_large
 from optimizer.bound import BoundEngine
 from optimizer.engine import Engine
 from optimizer.keys import Caller
@@ -94,3 +98,18 @@ TheCaller = Annotated[Caller, Depends(_caller)]
 def media_type(request: Request) -> str:
     """The Content-Type without its parameters, in lower case."""
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def read_json(body: SpooledTemporaryFile[bytes]) -> object:
+    """A body that came by way of a file, as JSON values. Raises HTTPException and RequestValidationError."""
+    size = body.seek(0, os.SEEK_END)
+    if size > MAX_JSON_BYTES:
+        raise HTTPException(status.HTTP_413_CONTENT_TOO_LARGE, too_large(MAX_JSON_BYTES))
+    body.seek(0)
+    try:
+        return bodies.read(body.read())
+    except orjson.JSONDecodeError as error:
+        place = ("body", error.pos)
+        raise RequestValidationError(
+            [{"type": "json_invalid", "loc": place, "msg": "JSON decode error", "ctx": {"error": error.msg}}]
+        ) from error

@@ -44,6 +44,8 @@ class Action(StrEnum):
     PAUSED = "paused"
     RESUMED = "resumed"
     REJOINED = "rejoined"
+    TESTED = "tested"
+    """A message of a campaign was sent to its test list; its details: which, and to whom."""
     CREATED = "created"
     REVOKED = "revoked"
     STORED = "stored"

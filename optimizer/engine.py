@@ -25,6 +25,7 @@ from optimizer.decisions import Decision, DecisionRequest, Decisions
 from optimizer.disclosure import Disclosure
 from optimizer.dispatch import handling
 from optimizer.dispatch.outbox import Outbox
+from optimizer.dispatch.trials import Trial, Trials
 from optimizer.erasure import erase
 from optimizer.errors import NotFound, OptimizerError
 from optimizer.facts import CONTACT
@@ -143,6 +144,7 @@ class Engine:
         self.trainer = Trainer(self.runtime, self.versions, self.serving, self.leases)
         self.auditing = PropensityAudit(self.runtime, self.versions, self.leases)
         self.routes = routes
+        self._trials = Trials(self.runtime, self.versions, routes)
         self._publish_every = publish_every
         self.refresh()
 
@@ -389,6 +391,25 @@ class Engine:
     def receive(self, events: Sequence[EventIn]) -> list[Receipt | OptimizerError]:
         """Like `record`, for a caller who may not report them all: what is refused gets its error in its place."""
         return list(self.record(events))
+
+    def unsubscribe(self, decision_id: str) -> None:
+        """The recipient of this decision's touch wants no more of them; again, it changes nothing. Raises NotFound."""
+        known = self._read(lambda c: decisions.heads_by_ids(c, self.runtime.tenant, [decision_id]))
+        if decision_id not in known:
+            raise NotFound(f"there is no decision {decision_id!r}")
+        self.record([EventIn(f"unsubscribe:{decision_id}", "unsubscribed", decision_id=decision_id)])
+
+    def send_tests(
+        self,
+        campaign_id: str,
+        message: str,
+        channel: str,
+        customer_ids: Sequence[str] | None = None,
+        *,
+        by: str = SERVICE,
+    ) -> list[Trial]:
+        """Send a message to customers of the campaign's test list, or to all of it now (see `Trials.send`)."""
+        return self._trials.send(campaign_id, message, channel, customer_ids, by)
 
     def void(self, decision_ids: Sequence[str], cause: str) -> None:
         """Leave decisions out of learning and take their planned touches back; the cause must not depend on the arm.

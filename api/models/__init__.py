@@ -2,6 +2,7 @@
 
 from api.models.audit import AuditPage, AuditQuery, ChangeOut
 from api.models.base import Key
+from api.models.callbacks import CallbackIn
 from api.models.campaigns import (
     Alive,
     CampaignOut,
@@ -27,12 +28,14 @@ from api.models.touches import (
     TouchPage,
     TouchState,
 )
+from api.models.trials import TrialIn, TrialOut, TrialsOut
 
 __all__ = [
     "Alive",
     "ArmOut",
     "AuditPage",
     "AuditQuery",
+    "CallbackIn",
     "CampaignOut",
     "CampaignState",
     "CandidateOut",
@@ -73,5 +76,8 @@ __all__ = [
     "TouchPage",
     "TouchState",
     "TouchesQuery",
+    "TrialIn",
+    "TrialOut",
+    "TrialsOut",
     "WhomIn",
 ]

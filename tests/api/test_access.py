@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from api.access import ALIVE, READY, RULES, rule_of
+from api.access import ALIVE, READY, RULES, UNSUBSCRIBE, rule_of
 from optimizer.keys import Scope
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def test_what_is_in_no_rule_is_locked(method: str, path: str) -> None:
     assert rule_of(method, path).scope is Scope.ADMIN
 
 
-_NO_KEY = {ALIVE: "none", READY: "none"}
+_NO_KEY = {ALIVE: "none", READY: "none", UNSUBSCRIBE: "link", "/v1/callbacks/": "signature"}
 
 
 def test_the_documentation_says_of_every_rule_what_it_needs() -> None:

@@ -134,6 +134,19 @@ CASES: Final[dict[str, Case]] = {
     "POST /v1/campaigns/{campaign_id}/runs": (lambda c, _: c.post("/v1/campaigns/winback-q1/runs"), 404, None),
     "POST /v1/campaigns/{campaign_id}/pause": (lambda c, _: c.post("/v1/campaigns/winback-q1/pause"), 404, None),
     "POST /v1/campaigns/{campaign_id}/resume": (lambda c, _: c.post("/v1/campaigns/winback-q1/resume"), 404, None),
+    "POST /v1/campaigns/{campaign_id}/test-sends": (
+        lambda c, _: c.post("/v1/campaigns/winback-q1/test-sends", json={"message": "ten_percent", "channel": "sms"}),
+        404,
+        None,
+    ),
+    # Without the provider's signature, and without the recipient's link.
+    "POST /v1/callbacks/{channel}": (
+        lambda c, d: c.post("/v1/callbacks/email", json={"name": "clicked", "decision_id": d, "tenant": "ours"}),
+        401,
+        None,
+    ),
+    "GET /unsubscribe/{token}": (lambda c, d: c.get(f"/unsubscribe/{d}"), 404, None),
+    "POST /unsubscribe/{token}": (lambda c, d: c.post(f"/unsubscribe/{d}"), 404, None),
     "GET /v1/campaigns/{campaign_id}/reconciliation": (
         lambda c, _: c.get("/v1/campaigns/winback-q1/reconciliation"),
         404,
@@ -149,7 +162,9 @@ CASES: Final[dict[str, Case]] = {
 }
 """For each operation: how it is tried for what is ours, and the status and the body that theirs gets."""
 
-OPEN: Final = {"GET /healthz", "GET /readyz"}
+PROVEN: Final = {"POST /v1/callbacks/{channel}", "GET /unsubscribe/{token}", "POST /unsubscribe/{token}"}
+"""What needs no key: what is sent proves by itself who may."""
+OPEN: Final = {"GET /healthz", "GET /readyz", *PROVEN}
 METRICS: Final = "GET /metrics"
 
 
@@ -256,6 +271,7 @@ SCOPES: Final[dict[Scope, set[str]]] = {
         "POST /v1/campaigns/{campaign_id}/runs",
         "POST /v1/campaigns/{campaign_id}/pause",
         "POST /v1/campaigns/{campaign_id}/resume",
+        "POST /v1/campaigns/{campaign_id}/test-sends",
     },
 }
 """What each scope is good for; `admin` is good for everything."""

@@ -20,6 +20,7 @@ pytestmark = pytest.mark.databases
 REFUSED_BY_PATH = {
     # /v1/campaigns/{id}
     "load_campaign", "pause", "resume", "rejoin", "campaign", "run", "runs", "removals", "reconcile", "verify_campaign",
+    "send_tests",
     "put_customers", "customer", "subjects", "disclose", "erase_customer",  # /v1/customers
     "suppress", "lift", "suppressions",  # /v1/suppressions
     "changes",  # /v1/audit
@@ -28,7 +29,7 @@ REFUSED_BY_PATH = {
 
 THE_SERVICES_OWN = {
     "at", "of_tenant", "jobs", "refreshing", "next_due_us", "refresh", "stop", "close", "void", "verify",
-    "decide", "record",
+    "decide", "record", "unsubscribe",
 }  # fmt: skip
 """What no route calls, or what goes through another method."""
 
