@@ -272,7 +272,8 @@ def _pauses(engine: Engine, chance: random.Random, stopping: threading.Event) ->
 
 
 def _planned(connection: Connection) -> int:
-    return connection.exec_driver_sql("select count(*) from touches").scalar_one()
+    n: int = connection.exec_driver_sql("select count(*) from touches").scalar_one()
+    return n
 
 
 def lived(url: str, seed: int, notes: Path, seconds: float) -> list[Barred]:
