@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -10,14 +11,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from optimizer.decisions import DecisionRequest
+from optimizer.dispatch.routes import Routes
+from optimizer.engine import Engine
 from optimizer.recording import EventIn, Status
-from optimizer.store import events
+from optimizer.store import Store, events
 from optimizer.store.customers import Customer
 from optimizer.suppressing import Whom
 from optimizer.suppression import EVERY, Cause, address_digest, customer_digest
-from tests.optimizer.engine_example import SECRET, START, Rig, message, only
+from tests import databases
+from tests.optimizer.engine_example import ATTRIBUTES, SECRET, START, Rig, message, only
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from optimizer.campaign import CampaignFile
     from optimizer.decisions import Decision
 
@@ -235,6 +242,30 @@ def test_what_went_out_by_a_consent_stays_as_it_is() -> None:
         rig.jobs()
         rig.engine.put_customers([Customer("ana")])
         assert rig.states(made.decision_id)[-1] == "sent"
+
+
+def test_whoever_refuses_while_others_decide_for_them_is_left_no_touch_that_waits(tmp_path: Path) -> None:
+    url = databases.fresh_url(tmp_path)
+    with Rig(waiting("email", "mail"), url=url) as rig, Store(url) as store:
+        routes = Routes.to(rig.sender)
+        engines = rig.engine, Engine(store, ATTRIBUTES, routes, clock=rig.clock, secret=SECRET)
+        people = [Customer(f"c{i}", {}, "Europe/Paris", {"email": f"c{i}@example.com"}) for i in range(8)]
+        rig.engine.put_customers(people)
+
+        def ask(worker: int) -> None:
+            for i in range(40):
+                engines[worker].decide([DecisionRequest("mail", f"c{i % 8}", f"{worker}-{i}")])
+
+        def refuse(worker: int) -> None:
+            for i in range(worker, 6, 2):
+                engines[worker].record([EventIn(f"e{i}", "unsubscribed", customer_id=f"c{i}")])
+
+        with ThreadPoolExecutor(4) as pool:
+            done = [pool.submit(act, worker) for act in (ask, refuse) for worker in (0, 1)]
+            for each in done:
+                each.result()
+        who = {row[2]: row[1] for row in rig.dump("customers")["customers"]}
+        assert {who[row[3]] for row in rig.dump("touches")["touches"] if row[7] == "planned"} == {"c6", "c7"}
 
 
 # In whatever order

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 NDJSON: Final = "application/x-ndjson"
 
-_ROWS: Final = re.compile(r"/v1/(?:decisions:batch|customers:batch|events)")
+_ROWS: Final = re.compile(r"/v1/(?:decisions:batch|customers:batch|suppressions:batch|events)")
 _SUCCESS: Final = 200
 _numbers = count()
 
