@@ -25,14 +25,15 @@ from tests.api.running import Place, until
 from tests.chaos.dispatch_campaigns import Times, channels
 from tests.chaos.dispatch_load import Load
 from tests.chaos.dispatch_reckoning import OPEN, Books
+from tests.chaos.nursery import alive, kill, nursery
 from tests.chaos.postgres import postgres
 from tests.chaos.provider import PATIENCE_S, SECRET, Provider, provider
 from tests.chaos.scripts import show
 
 if TYPE_CHECKING:
-    import subprocess
     from collections.abc import Iterator
 
+    from tests.chaos.nursery import Nursery
     from tests.chaos.postgres import Postgres
 
 LEASE_S: Final = 61
@@ -45,7 +46,8 @@ _STARTED_S: Final = 5.0
 class Process:
     """A process of the service, that is killed and started again, while it starts, too."""
 
-    def __init__(self, place: Place, name: str, *options: str) -> None:
+    def __init__(self, nursery: Nursery, place: Place, name: str, *options: str) -> None:
+        self._nursery = nursery
         self._place = place
         self._name = name
         self._options = options
@@ -56,18 +58,16 @@ class Process:
         """Start it."""
         self._log = self._place.folder / f"log-{self._name}-{self._starts}"
         self._starts += 1
-        with self._log.open("wb") as log:
-            self._process: subprocess.Popen[bytes] = self._place.started("serve", *self._options, log=log)
+        self._number = self._nursery.start(self._place.command("serve", *self._options), self._log)
 
     def kill(self) -> None:
         """End it at once, whatever it is at."""
-        self._process.kill()
-        self._process.wait()
+        kill(self._number)
 
     @property
     def port(self) -> int | None:
         """Where it answers; None while it starts."""
-        assert self._process.poll() is None, self._log.read_text(encoding="utf-8")[-3000:]
+        assert alive(self._number), self._log.read_text(encoding="utf-8")[-3000:]
         for line in self._log.read_bytes().rpartition(b"\n")[0].splitlines():
             if line.startswith(b"{") and (said := orjson.loads(line))["event"] == "service_started":
                 port: int = said["port"]
@@ -79,6 +79,7 @@ class Process:
 class Cluster:
     """A service whose touches go to a provider: one process on SQLite; on PostgreSQL one answers, two work."""
 
+    nursery: Nursery
     place: Place
     provider: Provider
     times: Times
@@ -92,9 +93,9 @@ class Cluster:
         with socket.create_server(("127.0.0.1", 0)) as free:
             port: int = free.getsockname()[1]
         options = [] if self.single else ["--role", "api"]
-        self.processes.append(Process(self.place, "api", *options, "--port", str(port)))
+        self.processes.append(Process(self.nursery, self.place, "api", *options, "--port", str(port)))
         if not self.single:
-            self.processes += [Process(self.place, f"worker-{n}", "--role", "worker") for n in range(2)]
+            self.processes += [Process(self.nursery, self.place, f"worker-{n}", "--role", "worker") for n in range(2)]
         until(lambda: all(each.port for each in self.processes), timeout_s=60)
         return port
 
@@ -184,13 +185,14 @@ def cluster(folder: Path, server: Postgres | None, seconds: float, seed: int) ->
             database = server.database()
             stack.callback(server.drop, database)
         fake = stack.enter_context(provider(folder / "provider", clock, seed))
+        starting = stack.enter_context(nursery())
         place = Place.make(folder, database=database, prelude=prelude, **times.campaigns())
         with (folder / "service.yaml").open("a", encoding="utf-8") as settings:
             settings.write(channels(fake.url, SECRET, PATIENCE_S))
-        made = Cluster(place, fake, times, clock, single=server is None)
+        made = Cluster(starting, place, fake, times, clock, single=server is None)
         try:
             port = made.start()
-            load = Load(f"http://127.0.0.1:{port}", clock, fake, customers=ceil(max(200, 20 * seconds)))
+            load = Load(f"http://127.0.0.1:{port}", clock, fake, customers=ceil(60 + 4 * seconds))
             load.store_customers()
             yield made, load
         finally:

@@ -224,14 +224,14 @@ class Load:
     def _forbidding(self, caller: Caller, chance: random.Random, number: int) -> None:
         """Consent is taken away, and given again; others unsubscribe, complain, or are suppressed."""
         done, gone = 0, set[str]()
-        while not self._stop.wait(chance.uniform(0.02, 0.1)):
+        while not self._stop.wait(chance.uniform(0.05, 0.25)):
             decision = chance.choice(self._recent) if self._recent else None
             # The one to whom something is planned or being sent is the one of interest.
             who = decision["customer_id"] if decision else f"c-{chance.randrange(self.customers)}"
             done += 1
             event = {"event_id": f"no-{number}-{done}", "name": chance.choice(["unsubscribed", "complained"])}
             channel = ((decision or {}).get("arm") or {}).get("channel")
-            kind = chance.choices(["consent", "touch", "customer", "suppressed"], [6, 2, 1, 1])[0]
+            kind = chance.choices(["consent", "touch", "customer", "suppressed"], [16, 2, 1, 1])[0]
             if kind == "consent" and who not in gone:
                 gone |= self._without_consent(caller, chance, who)
             elif kind == "touch" and decision is not None and channel is not None:
