@@ -65,6 +65,9 @@ def use_everything(rig: Rig, client: TestClient) -> None:
     rig.customers(20)
     asked = [rig.ask(f"c{i:03}") for i in range(20)]
     rig.engine.record([EventIn(f"e{i}", "clicked", decision_id=d.decision_id) for i, d in enumerate(asked)])
+    rig.engine.pause("camp")
+    rig.ask()
+    rig.engine.resume("camp")
     rig.engine.auditing.audit_due()
     rig.settle()
 

@@ -147,3 +147,14 @@ def test_a_database_that_cannot_be_opened_is_a_message(settings: Path) -> None:
     result = run(settings, "campaign", "list")
     assert result.exit_code == 1
     assert result.stderr.startswith("the database sqlite:///")
+
+
+def test_removed_arms_are_shown_as_a_table(settings: Path, campaign: Path) -> None:
+    said(settings, "campaign", "load", campaign)
+    said(settings, "campaign", "pause", "c")
+    file = campaign.parent / "customers.csv"
+    file.write_text("customer_id\nc1\n")
+    said(settings, "customers", "load", file)
+    assert "reason" in said(settings, "removals", "c")
+    assert "reason" in said(settings, "removals", "c", "--from", "2026-01-01", "--until", "2026-02-01T12:00:00")
+    assert run(settings, "removals", "none").exit_code == 1
