@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import numpy as np
 import orjson
 
-from optimizer.clock import to_us
+from optimizer.clock import from_us, to_us
 from optimizer.contacts import gather
-from optimizer.facts import CONTACT, TOUCHES, batch_of, context_of
+from optimizer.decider import Batch
+from optimizer.facts import context_of, place_of, schedules_of
+from optimizer.ids import words
 from optimizer.reasons import ALLOWED, Reason
 
 if TYPE_CHECKING:
@@ -43,6 +45,8 @@ class Verdict(NamedTuple):
 
 
 GO: Final = Verdict("sending")
+_HOURS: Final = frozenset({Reason.QUIET_HOURS, Reason.BLACKOUT})
+"""What passes: a touch waits for the end of it, if something of its window is left then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,15 +128,18 @@ class Recheck:
         now_us: int,
     ) -> dict[str, Verdict]:
         """What the contact rules say of touches of one version."""
-        if not version.contact.active and not any(facts):
-            return dict.fromkeys((touch.decision_id for touch in page), GO)
-        batch = batch_of(
-            version,
-            now_us,
-            [touch.decision_id for touch in page],
-            np.zeros(len(page), np.uint8),
-            [_context(version, person, plan) for person, plan in zip(people, plans, strict=True)],
-            [{TOUCHES: 0, CONTACT: fact} for fact in facts],
+        contexts = [_context(version, person, plan) for person, plan in zip(people, plans, strict=True)]
+        places = [place_of(version, context) for context in contexts]
+        distinct = {place: i for i, place in enumerate(dict.fromkeys(places))}
+        batch = Batch(
+            words=words([touch.decision_id for touch in page]),
+            groups=np.zeros(len(page), np.uint8),
+            context={},
+            history={},
+            touches=np.zeros(len(page), np.intp),
+            schedules=schedules_of(version, list(distinct), [from_us(now_us)] * len(distinct)),
+            schedule_of=np.array([distinct[place] for place in places], np.intp),
+            contact=version.contact.reader.read(facts) if version.contact.active or any(facts) else None,
         )
         arms = np.array([version.catalog.index[plan.arm] for plan in plans], np.intp)
         codes, until_us = version.decider.held_back(batch, arms)
@@ -146,7 +153,7 @@ def _verdict(touch: TouchRow, code: int, until_us: int) -> Verdict:
     if code == ALLOWED:
         return GO
     reason = Reason.from_code(code)
-    if reason is Reason.QUIET_HOURS:
+    if reason in _HOURS:
         return _put_off(touch, until_us, reason)
     return Verdict("cancelled", reason.value)
 

@@ -153,12 +153,14 @@ class Rig:
         seed: int = 0,
         clock: Clock | None = None,
         secret: Secret = SECRET,
+        routes: Routes | None = None,
     ) -> None:
         self.clock = VirtualClock(START)
         self.sender = Notes()
         self._ids = IdSource(np.random.default_rng(seed).bytes)
         self._url, self._clock = url or databases.fresh_url(), clock
         self._secret = secret
+        self._routes = routes or Routes.to(self.sender)
         self._asked = 0
         self.store = Store(self._url)
         self.engine = self._engine()
@@ -169,7 +171,7 @@ class Rig:
         return Engine(
             self.store,
             ATTRIBUTES,
-            Routes.to(self.sender),
+            self._routes,
             clock=self._clock or self.clock,
             ids=self._ids,
             secret=self._secret,

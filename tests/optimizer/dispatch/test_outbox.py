@@ -6,13 +6,12 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-import orjson
 import pytest
 
 from optimizer.dispatch import leasing, outbox
 from optimizer.dispatch.leasing import LEASE_US, Leasing, Page
 from optimizer.dispatch.routes import Routes
-from optimizer.dispatch.senders import FileSender, Outgoing
+from optimizer.dispatch.senders import Outgoing
 from optimizer.engine import Engine
 from optimizer.store import touches
 from optimizer.store.customers import Customer
@@ -21,7 +20,6 @@ from tests.optimizer.engine_example import ATTRIBUTES, SLOTS, START, Notes, Proc
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from sqlalchemy import Connection
 
@@ -225,37 +223,6 @@ def test_what_was_sent_already_cannot_be_taken_back() -> None:
         rig.engine.void([made.decision_id], "test_send")
         assert rig.touch(made.decision_id).state == "sent"
         assert rig.ask().reason == "max_touches"
-
-
-def test_a_line_that_came_to_no_end_is_no_part_of_the_next(tmp_path: Path) -> None:
-    sender = FileSender(tmp_path)
-    (tmp_path / "email.jsonl").write_bytes(b'{"decision_id":"d0')
-    sender.send([Outgoing("d1", "default", "camp", "c1", None, "email", "hello", "t", 1, START.isoformat())])
-    sender.send([Outgoing("d2", "default", "camp", "c2", None, "email", "hello", "t", 1, START.isoformat())])
-    torn, *lines = (tmp_path / "email.jsonl").read_bytes().splitlines()
-    assert torn == b'{"decision_id":"d0'
-    assert [orjson.loads(line)["decision_id"] for line in lines] == ["d1", "d2"]
-
-
-def test_the_file_sender_appends_lines_channel_by_channel(tmp_path: Path) -> None:
-    sender = FileSender(tmp_path / "new" / "outbox")
-    email = Outgoing("d1", "default", "camp", "c1", None, "email", "hello", "t", 1, START.isoformat())
-    sms = Outgoing("d2", "default", "camp", "c2", "+52", "sms", "hello", "t", 2, START.isoformat())
-    sender.send([email, sms])
-    sender.send([email])
-    lines = (tmp_path / "new" / "outbox" / "email.jsonl").read_bytes().splitlines()
-    assert [orjson.loads(line)["decision_id"] for line in lines] == ["d1", "d1"]
-    assert orjson.loads((tmp_path / "new" / "outbox" / "sms.jsonl").read_bytes()) == {
-        "decision_id": "d2",
-        "campaign_id": "camp",
-        "customer_id": "c2",
-        "address": "+52",
-        "channel": "sms",
-        "message": "hello",
-        "template": "t",
-        "version": 2,
-        "send_at": START.isoformat(),
-    }
 
 
 def test_several_workers_at_once_send_every_touch_once(monkeypatch: pytest.MonkeyPatch, database: str) -> None:
