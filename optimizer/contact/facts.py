@@ -35,7 +35,9 @@ OPEN: Final = frozenset({"planned", "leased", "sending", "unknown"})
 """States of touches that are to go out, or may have gone out."""
 UNANSWERED: Final = frozenset({"sent", "delivered"})
 """States of touches that went out, arrived for all that is known, and that nothing came of."""
-SENT: Final = UNANSWERED | {"opened", "clicked", "converted"}
+EXTERNAL: Final = "external"
+"""In the place of the state of what another system sent: nobody tells us what came of it, so that nobody ignored it."""
+SENT: Final = UNANSWERED | {"opened", "clicked", "converted", EXTERNAL}
 """States of touches that went out and did not come back."""
 ENDED: Final = frozenset({"cancelled", "expired", "failed"})
 """States of touches that never went out."""

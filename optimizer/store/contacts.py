@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import bindparam, case, select
 
 from optimizer.store.bulk import one_of, select_in
 from optimizer.store.partitions import bound
@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 
 
 class CountedTouch(NamedTuple):
-    """A touch that counts for limits; `due_us` is when it was sent, or is to be."""
+    """A touch that counts for limits; `due_us` is when it was sent, or is to be.
+
+    The `state` of another system's is `external`.
+    """
 
     subject_id: str
     decision_id: str
@@ -44,7 +47,8 @@ class NamedOutcome(NamedTuple):
     offer: str | None
 
 
-_TOUCHES = select(*(touches.columns[name] for name in CountedTouch._fields)).where(
+_STATE = case((touches.c.dispatch == "external", "external"), else_=touches.c.state)
+_TOUCHES = select(*(_STATE if name == "state" else touches.columns[name] for name in CountedTouch._fields)).where(
     touches.c.tenant == bindparam("tenant"),
     touches.c.due_us > bindparam("after_us"),
     touches.c.counts,

@@ -77,6 +77,16 @@ def test_it_counts_for_limits_at_its_time_unless_it_says_that_it_does_not() -> N
         assert reasons == ["cap_reached", None, "cap_reached", None]
 
 
+def test_what_another_system_sent_is_not_taken_to_be_ignored() -> None:
+    policy = {"cooldowns": [{"after": {"ignored_touches": 1, "within": "30d"}, "for": "60d"}]}
+    with Rig(only("email", contact_policy=policy)) as rig:
+        rig.tell("e1", "contacted", after=-240 * HOUR, customer_id="ana", fields={"channel": "email"})
+        rig.ask("bob")
+        rig.jobs()
+        rig.pass_by(days=4)
+        assert [rig.ask(each).reason for each in ("ana", "bob")] == [None, "cooldown"]
+
+
 @pytest.mark.parametrize(
     ("names", "fields", "message"),
     [
