@@ -11,7 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from optimizer.campaign import CampaignFile
-from optimizer.commands import doctor, keys, operations, suppressions, touches, upkeep
+from optimizer.commands import doctor, keys, operations, preview, suppressions, test_sends, touches, upkeep
 from optimizer.config import check_files
 from optimizer.errors import OptimizerError
 
@@ -50,6 +50,8 @@ def build_app(packages: Iterable[EntryPoint]) -> typer.Typer:
     keys.register(app)
     suppressions.register(app)
     touches.register(app)
+    preview.register(app)
+    test_sends.register(app)
     doctor.register(app)
     for package in packages:
         package.load()(app)

@@ -92,6 +92,8 @@ class ChannelSettings(Part):
 
     renders: ClassVar[bool] = False
     """Whether the sender fills templates itself; others hand their reference on."""
+    titled: ClassVar[bool] = False
+    """Whether it then sends nothing without a subject."""
 
     def make(self, kit: Kit) -> Sender:
         """The sender of the channel. Raises InvalidInput where something is missing or cannot be used."""

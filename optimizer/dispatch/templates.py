@@ -137,6 +137,8 @@ class _Missing(StrictUndefined):
     """A variable that is not there: the message of its error is its name."""
 
     __slots__ = ()
+    # What filters do with a number, and the strict one forgets.
+    __round__ = __abs__ = __index__ = StrictUndefined._fail_with_undefined_error  # noqa: SLF001 -- made to be extended
 
     @property
     def _undefined_message(self) -> str:

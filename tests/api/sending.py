@@ -11,6 +11,7 @@ from optimizer.dispatch.routes import Callbacks, Route, Routes
 from optimizer.dispatch.signing import Signer
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from fastapi.testclient import TestClient
@@ -64,11 +65,11 @@ def report(  # noqa: PLR0913 -- what a provider may get wrong
     message_id: str = "msg-1",
     late_s: int = 0,
     signer: Signer | None = None,
-    **headers: str,
+    headers: Mapping[str, str] | None = None,
 ) -> Response:
     """What a provider sends: JSON, signed now."""
     content = body if isinstance(body, bytes) else orjson.dumps(body)
     now_s = engine.runtime.now_us() // 1_000_000 - late_s
     signed = (signer or Signer(SIGNING)).headers(message_id, now_s, content)
-    all_headers = {"Content-Type": "application/json"} | signed | headers
+    all_headers = {"Content-Type": "application/json"} | signed | dict(headers or {})
     return client.post(f"/v1/callbacks/{channel}", content=content, headers=all_headers)

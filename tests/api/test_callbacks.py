@@ -99,7 +99,7 @@ def test_without_a_good_signature_nothing_is_recorded_or_told(
         report(client, engine, body, channel=channel, late_s=301),
         report(client, engine, body, channel=channel, late_s=-301),
         client.post(f"/v1/callbacks/{channel}", json=body),
-        report(client, engine, body, channel=channel, **{"webhook-id": "msg-2"}),
+        report(client, engine, body, channel=channel, headers={"webhook-id": "msg-2"}),
         report(client, engine, b"{", channel=channel, signer=other),
     ]
     assert {answer.status_code for answer in attempts} == {401}
@@ -114,7 +114,7 @@ def test_no_key_is_needed_and_none_helps(engine: Engine, sent: str) -> None:
         del client.headers["Authorization"]
         assert report(client, engine, {"name": "delivered", "decision_id": sent}).status_code == 200
         assert report(client, engine, b"{").status_code == 422
-        assert report(client, engine, {}, **{"Content-Type": "text/plain"}).status_code == 415
+        assert report(client, engine, {}, headers={"Content-Type": "text/plain"}).status_code == 415
 
 
 def test_a_row_is_its_tenants_and_reaches_no_others(engine: Engine, tmp_path: Path, sent: str) -> None:
@@ -135,7 +135,7 @@ def test_a_row_is_its_tenants_and_reaches_no_others(engine: Engine, tmp_path: Pa
 
 def test_an_idempotency_key_has_nothing_written_for_nobody(engine: Engine, client: TestClient, sent: str) -> None:
     body = {"name": "delivered", "decision_id": sent}
-    answer = report(client, engine, body, **{"Idempotency-Key": "k"})
+    answer = report(client, engine, body, headers={"Idempotency-Key": "k"})
     assert answer.json()["status"] == "accepted"
-    again = report(client, engine, body, **{"Idempotency-Key": "k"})
+    again = report(client, engine, body, headers={"Idempotency-Key": "k"})
     assert (again.json()["status"], again.headers.get("Idempotent-Replayed")) == ("duplicate", None)

@@ -85,6 +85,7 @@ class SmtpSettings(ChannelSettings):
     )
 
     renders = True
+    titled = True
 
     @model_validator(mode="after")
     def _password_with_its_user(self) -> Self:

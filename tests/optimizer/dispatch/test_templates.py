@@ -66,6 +66,11 @@ def test_a_subject_is_one_line_whatever_an_attribute_holds(home: Path) -> None:
         ("{{ customer.nick.first }}", "there is no nick"),
         ("{% for each in customer.nick %}{% endfor %}", "there is no nick"),
         ("{{ customer.gone }}", "there is no gone"),
+        ("{{ customer.nick | round | int }}", "there is no nick"),
+        ("{{ customer.nick | abs }}", "there is no nick"),
+        ("{{ '%d' % customer.nick }}", "there is no nick"),
+        ("{{ customer.nick | upper }}", "there is no nick"),
+        ("{{ customer.nick | join(',') }}", "there is no nick"),
         # The name comes from an attribute, which is the customer's.
         ("{{ customer[customer.plan] }}", "a variable is not there"),
         ("{{ customer.plan + 1 }}", "TypeError"),
