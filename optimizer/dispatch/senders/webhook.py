@@ -161,7 +161,9 @@ class WebhookSender:
             trust_env=False,
             follow_redirects=False,
             timeout=self._settings.timeout.total_seconds(),
-            limits=httpx.Limits(max_connections=AT_ONCE, max_keepalive_connections=AT_ONCE),
+            # A connection for each request: where a receiver answers twice, the second answer would be taken for that
+            # to the next touch.
+            limits=httpx.Limits(max_connections=AT_ONCE, max_keepalive_connections=0),
         )
 
     def _one(  # noqa: PLR0913, PLR0917 -- what one request is made with
@@ -249,7 +251,7 @@ def _host(url: httpx.URL) -> str:
 
 
 def _finish(answer: httpx.Response, until_s: float) -> None:
-    """Read what is left of a short answer, so that its connection serves the next request."""
+    """Read what is left of a short answer: who is cut off in the middle of it may think that it was not heard."""
     read = 0
     try:
         for chunk in answer.iter_raw():
