@@ -127,7 +127,8 @@ class Cluster:
         """One process after the other: at any moment, or at the one at which the provider has just taken something."""
         chance = random.Random(1)
         while not ending.is_set():
-            unlucky = chance.choice(self.processes)
+            # The one that answers is spared a little: what nobody can ask for is not sent.
+            unlucky = chance.choice([*self.processes, *self.processes[1:]])
             if chance.random() < 0.3:
                 ending.wait(chance.uniform(0.1, 1.5))
             else:

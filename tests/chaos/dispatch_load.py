@@ -51,7 +51,7 @@ class Told:
     """What the service has said that it did."""
 
     decisions: dict[str, dict[str, Any]] = field(default_factory=dict)
-    runs: set[str] = field(default_factory=set)
+    runs: dict[str, int] = field(default_factory=dict)
     events: set[str] = field(default_factory=set)
     forbidden: list[Forbidden] = field(default_factory=list)
     faults: Counter[str] = field(default_factory=Counter)
@@ -101,12 +101,12 @@ class Caller:
 
         return self._until_acknowledged(act) if bodies else []
 
-    def run(self, campaign: str, occasion: str) -> bool:
-        """Run a campaign; whether the run is finished: it is not where the campaign is paused or has ended."""
+    def run(self, campaign: str, occasion: str) -> None:
+        """Run a campaign, and keep how many it has decided, if it is finished: not where it is paused or has ended."""
         path = f"/v1/campaigns/{campaign}/runs"
         response = self._until_acknowledged(lambda: self._attempt("POST", path, json={"occasion": occasion}))
-        finished: bool = response.status_code == 200
-        return finished
+        if response.status_code == 200:
+            self.told.runs[occasion] = response.json()["decided"]
 
     def decide(self, question: dict[str, str]) -> dict[str, Any]:
         """One decision, which is the same whenever it is asked for."""
@@ -216,10 +216,10 @@ class Load:
 
     def _running(self, caller: Caller, chance: random.Random, _number: int) -> None:
         """Runs over the audience, one occasion after the other."""
-        while not self._stop.wait(chance.uniform(0.5, 2.5)):
-            occasion = f"r-{len(self.told.runs)}"
-            if caller.run("runs", occasion):
-                self.told.runs.add(occasion)
+        asked = 0
+        while not self._stop.wait(chance.uniform(0.3, 2)):
+            asked += 1
+            caller.run("runs", f"r-{asked}")
 
     def _forbidding(self, caller: Caller, chance: random.Random, number: int) -> None:
         """Consent is taken away, and given again; others unsubscribe, complain, or are suppressed."""

@@ -35,6 +35,7 @@ class Nursery:
     def start(self, command: Sequence[str], log: Path) -> int:
         """Start what `Place.command` says: the number of the process, whose words on stderr go to `log`."""
         _python, _c, code, *arguments = command
+        log.touch()
         self._orders.write(orjson.dumps({"code": code, "arguments": arguments, "log": str(log)}) + b"\n")
         self._orders.flush()
         return int(self._answers.readline())
@@ -88,7 +89,7 @@ def _become(order: dict[str, Any]) -> None:
     """Do what is ordered, in this process, and end with it."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     nothing = os.open(os.devnull, os.O_RDWR)
-    log = os.open(order["log"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    log = os.open(order["log"], os.O_WRONLY)
     for mine, own in ((nothing, 0), (nothing, 1), (log, 2)):
         os.dup2(mine, own)
     sys.argv = ["optimizer", *order["arguments"]]
