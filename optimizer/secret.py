@@ -37,7 +37,7 @@ class Secret:
         if len(raw) < MIN_LENGTH:
             raise InvalidInput(f"the secret has {len(raw)} bytes; it needs {MIN_LENGTH} at least, chosen at random")
         self._root = blake2b(raw).digest()
-        self._keys: dict[str, bytes] = {}
+        self._keyed: dict[str, blake2b] = {}
 
     @classmethod
     def ephemeral(cls) -> Secret:
@@ -67,10 +67,14 @@ class Secret:
 
     def digest(self, purpose: str, text: str) -> str:
         """The keyed digest of a text, 64 hexadecimal digits. `purpose` says what it is for: `api_key`, `address`."""
-        key = self._keys.get(purpose)
-        if key is None:
-            key = self._keys[purpose] = blake2b(purpose.encode(), key=self._root, digest_size=_DIGEST_BYTES).digest()
-        return blake2b(text.encode(), key=key, digest_size=_DIGEST_BYTES).hexdigest()
+        keyed = self._keyed.get(purpose)
+        if keyed is None:
+            key = blake2b(purpose.encode(), key=self._root, digest_size=_DIGEST_BYTES).digest()
+            keyed = self._keyed[purpose] = blake2b(key=key, digest_size=_DIGEST_BYTES)
+        # A copy has the key in it already.
+        made = keyed.copy()
+        made.update(text.encode())
+        return made.hexdigest()
 
 
 def same(one: str, other: str) -> bool:

@@ -27,7 +27,7 @@ EVERY: Final = ""
 """In the place of a channel: every one."""
 
 _PHONE: Final = re.compile(r"[+0-9 ().\-/]+")
-_NOT_DIALLED: Final = re.compile(r"[^+0-9]")
+_NOT_DIALLED: Final = str.maketrans("", "", " ().-/")
 
 
 class Cause(StrEnum):
@@ -54,7 +54,7 @@ def normalised(address: str) -> str:
     if "@" in text:
         return unicodedata.normalize("NFKC", text.casefold())
     if _PHONE.fullmatch(text):
-        dialled = _NOT_DIALLED.sub("", text)
+        dialled = text.translate(_NOT_DIALLED)
         return f"+{dialled[2:]}" if dialled.startswith("00") else dialled
     return text
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from sqlalchemy import bindparam, delete, select
 
-from optimizer.store.bulk import change_rows, one_of, select_in, upsert_rows
+from optimizer.store.bulk import change_rows, one_of, run, select_in, upsert_rows
 from optimizer.store.tables import suppressions
 
 if TYPE_CHECKING:
@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 _TENANT = suppressions.c.tenant == bindparam("tenant")
 _BY_DIGEST = select(*suppressions.columns).where(_TENANT, one_of(suppressions.c.address_digest))
+_SOME = select(*suppressions.columns).where(_TENANT).limit(bindparam("size"))
 _ANY = select(suppressions.c.channel).where(_TENANT).limit(1)
+_FEW: Final = 8
+"""Of so many times more digests than there are suppressions, looking each one up costs more than reading them all."""
 _KEY = ("tenant", "channel", "address_digest")
 _DELETE = delete(suppressions).where(*(suppressions.c[name] == bindparam(f"of_{name}") for name in _KEY))
 
@@ -61,9 +64,15 @@ def delete_suppressions(connection: Connection, rows: Sequence[SuppressionRow]) 
 
 def suppressions_of(connection: Connection, tenant: str, digests: Iterable[str]) -> dict[str, list[SuppressionRow]]:
     """What is suppressed of these addresses and customers, on any channel, by digest."""
+    wanted = set(digests)
+    few = len(wanted) // _FEW
+    rows = run(connection, _SOME, tenant=tenant, size=few) if few else []
+    if not few or len(rows) == few:
+        rows = list(select_in(connection, _BY_DIGEST, wanted, tenant=tenant))
     found: dict[str, list[SuppressionRow]] = {}
-    for row in select_in(connection, _BY_DIGEST, digests, tenant=tenant):
-        found.setdefault(row.address_digest, []).append(SuppressionRow._make(row))
+    for row in map(SuppressionRow._make, rows):
+        if row.address_digest in wanted:
+            found.setdefault(row.address_digest, []).append(row)
     return found
 
 

@@ -433,8 +433,12 @@ suppressions = Table(
     _key("address_digest"),
     _text("cause"),
     _us("at_us"),
+    Index(None, "tenant", "address_digest"),
 )
-"""Addresses that must not be reached, by keyed digest, so that they outlive the customer."""
+"""Who must not be reached: addresses, and customers by id, by keyed digest, so that it outlives them.
+
+`channel` is empty for every one.
+"""
 
 idempotency_keys = Table(
     "idempotency_keys",

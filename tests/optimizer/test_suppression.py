@@ -122,3 +122,17 @@ def test_an_address_may_be_suppressed_on_every_channel_and_so_may_a_customer_by_
 
 def test_the_id_of_a_customer_is_no_address() -> None:
     assert customer_digest(SECRET, "ana") != address_digest(SECRET, "ana")
+
+
+@pytest.mark.parametrize("others", [0, 3, 50])
+def test_many_are_looked_up_at_once_however_many_are_suppressed(others: int) -> None:
+    people = [person(f"c{i}", email=f"c{i}@example.com") for i in range(40)]
+    with Rig() as rig:
+        assert barred(rig, *people) == [{}] * 40
+        suppress(rig, address_digest(SECRET, "c7@example.com"), "email", Cause.BOUNCED)
+        suppress(rig, customer_digest(SECRET, "c8"), EVERY, Cause.REQUESTED)
+        for number in range(others):
+            suppress(rig, customer_digest(SECRET, f"other-{number}"), EVERY, Cause.REQUESTED)
+        found = barred(rig, *people)
+        assert (found.pop(8), found.pop(7)) == ({EVERY: Cause.REQUESTED}, {"email": Cause.BOUNCED})
+        assert found == [{}] * 38

@@ -35,6 +35,7 @@ def upgrade() -> None:
     # With the reason in it, decisions are counted by reason without a look at them.
     index = ["tenant", "campaign_id", "decision_id", "reason"]
     op.create_index("ix_decisions_tenant_campaign_id_decision_id_reason", "decisions", index)
+    op.create_index("ix_suppressions_tenant_address_digest", "suppressions", ["tenant", "address_digest"])
     _create()
 
 
