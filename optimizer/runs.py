@@ -204,7 +204,9 @@ class Runs:
         tenant, now_us = self._runtime.tenant, self._runtime.now_us()
         run = runs.run_by_id(connection, tenant, page.run_id)
         assert run is not None  # noqa: S101 - runs are never deleted
-        campaign = self._versions.row(connection, run.campaign_id)
+        # All of them: which campaign of an exclusion group has a customer depends on the others too.
+        standing = self._versions.all(connection)
+        campaign = next(row for row in standing if row.campaign_id == run.campaign_id)
         if run.state != "running" or campaign.state != "active":
             return None
         version = self._versions.get(connection, campaign.campaign_id, campaign.config_hash)
@@ -227,9 +229,9 @@ class Runs:
         assert run is not None  # noqa: S101 - see above
         if run.cursor != page.after:
             return None
-        now = self._versions.kept(connection, [run.campaign_id])[run.campaign_id]
-        if now != campaign:
-            # Paused, or another version since: the page is decided anew by how the campaign stands.
+        self._versions.kept(connection, [run.campaign_id])
+        if self._versions.all(connection) != standing:
+            # One was paused or loaded since: the page is decided anew, by how they stand now.
             raise StartAgain
         if not people:
             runs.finish_run(connection, tenant, run.run_id, now_us)

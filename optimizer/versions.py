@@ -264,7 +264,7 @@ class Versions:
         return _found(campaigns.campaign_by_id(connection, self._runtime.tenant, campaign_id), campaign_id)
 
     def kept(self, connection: Connection, campaign_ids: Iterable[str]) -> dict[str, CampaignRow | NotFound]:
-        """How campaigns stand, or that there is no such one; it does not change until this transaction ends."""
+        """How campaigns stand, or that there is no such one; how any stands stays so until this transaction ends."""
         wanted = list(campaign_ids)
         found = campaigns.keep_campaigns(connection, self._runtime.tenant, wanted)
         return {each: found.get(each) or _unknown(each) for each in wanted}

@@ -95,7 +95,10 @@ def campaign_by_id(connection: Connection, tenant: str, campaign_id: str) -> Cam
 
 
 def keep_campaigns(connection: Connection, tenant: str, campaign_ids: Iterable[str]) -> dict[str, CampaignRow]:
-    """How those campaigns stand, by id, and nobody changes that until this transaction ends; others may keep it too."""
+    """How those campaigns stand, by id; nobody changes how any stands until this transaction ends.
+
+    Any number may keep them at a time.
+    """
     found = select_in(connection, _KEPT, campaign_ids, tenant=tenant)
     return {row.campaign_id: CampaignRow._make(row) for row in found}
 

@@ -12,7 +12,7 @@ from sqlalchemy import event
 
 from optimizer import runs
 from optimizer.contacts import gather
-from optimizer.decisions import Decision, DecisionRequest
+from optimizer.decisions import Decision, DecisionRequest, Decisions, Prepared
 from optimizer.dispatch.routes import Route, Routes
 from optimizer.engine import Engine
 from optimizer.reasons import Reason
@@ -209,26 +209,25 @@ def test_the_explanation_shows_what_contact_rules_knew() -> None:
 # How a campaign stands does not change beneath a decision
 
 
-def test_a_page_whose_campaign_has_another_version_since_is_decided_by_that_one(
+def test_a_page_before_whose_commit_a_campaign_was_paused_or_loaded_is_decided_anew(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(runs, "PAGE", 2)
-    before, after = campaign(), campaign(policy={"kind": "uniform"})
-    with Rig(before) as rig:
+    with Rig(campaign(), campaign("rival")) as rig:
         rig.customers(6)
-        keep, left = campaigns.keep_campaigns, iter([False, True])
+        prepare, times = Decisions.prepare, list[str]()
 
-        def kept(connection: Connection, tenant: str, campaign_ids: Sequence[str]) -> dict[str, Any]:
-            found = keep(connection, tenant, campaign_ids)
-            if next(left, False):  # as if it had been loaded after the page was decided
-                return {name: row._replace(config_hash="loaded meanwhile") for name, row in found.items()}
-            return found
+        def slow(self: Decisions, connection: Connection, *given: Any, **more: Any) -> Prepared:  # noqa: ANN401
+            prepared = prepare(self, connection, *given, **more)
+            times.append("prepared")
+            if len(times) == 2:  # by another process, if the database let it; here in the same transaction
+                campaigns.change_state(connection, "default", "rival", "paused", at_us=rig.now_us, change_id="change")
+            return prepared
 
-        monkeypatch.setattr(campaigns, "keep_campaigns", kept)
-        assert rig.engine.run("camp", "spring").decided == 6
-        rig.engine.load_campaign(after)
-        assert rig.engine.run("camp", "summer").decided == 6
-        assert len(rig.log()) == 12
+        monkeypatch.setattr(Decisions, "prepare", slow)
+        done = rig.engine.run("camp", "spring")
+        assert (done.state, done.decided, len(times)) == ("finished", 6, 5)
+        assert len(rig.log()) == 6
 
 
 def test_a_pause_waits_for_who_decides_and_lets_nobody_else_begin() -> None:
