@@ -77,6 +77,32 @@ def test_what_an_answer_says(
     assert [each.result for each in outcomes] == [result] * len(statuses), outcomes
 
 
+def test_who_answers_twice_does_not_answer_for_the_next_touch(tmp_path: Path) -> None:
+    def serve(connection: socket.socket) -> None:
+        with connection, connection.makefile("rb") as lines:
+            while line := lines.readline():
+                headers = dict(each.split(b": ") for each in iter(lambda: lines.readline().strip(), b""))
+                body = orjson.loads(lines.read(int(headers[b"Content-Length"])))
+                assert line.startswith(b"POST ")
+                taken = int(body["customer_id"].rpartition("-")[2]) % 2
+                status = b"200 OK" if taken else b"503 Busy"
+                connection.sendall((b"HTTP/1.1 %b\r\nContent-Length: 0\r\n\r\n" % status) * (1 + taken))
+
+    def listen() -> None:
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=serve, args=(connection,), daemon=True).start()
+
+    with socket.create_server(("127.0.0.1", 0), backlog=100) as listener:
+        threading.Thread(target=listen, daemon=True).start()
+        touches = [touch(n) for n in range(80)]
+        outcomes = sender(tmp_path, listener.getsockname()[1]).send(touches)
+    assert [each.result for each in outcomes] == [Result.TEMPORARY, Result.SENT] * 40
+
+
 def test_redirects_are_not_followed(provider: HttpProvider, tmp_path: Path) -> None:
     with HttpProvider().running() as inside:
         provider.headers = {"Location": f"http://127.0.0.1:{inside.port}/"}
