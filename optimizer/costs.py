@@ -107,11 +107,12 @@ class ArmCosts:
 
     def reached(self, left_micro: int) -> Reached | None:
         """What is reached while so much is left."""
-        if left_micro >= self._dearest:
+        # What costs nothing is never beyond a budget, even of one that facts have exceeded.
+        if not self._dearest or left_micro >= self._dearest:
             return None
         if self._pauses:
             return Reached.SENDS
-        return Reached.OFFERS if left_micro >= self._dearest_plain else Reached.COSTS
+        return Reached.OFFERS if not self._dearest_plain or left_micro >= self._dearest_plain else Reached.COSTS
 
     def needed_micro(self, reached: Reached | None) -> int:
         """How much has to be left for one more customer, so that not more is reached than that."""
@@ -146,7 +147,7 @@ class ArmCosts:
             choices = decide(done, reached)
             needed, size = self.needed_micro(reached), 0
             for cost in self.each(choices):
-                if left_micro - spent < needed:
+                if needed and left_micro - spent < needed:
                     break
                 spent += cost
                 size += 1
