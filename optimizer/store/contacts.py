@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, NamedTuple
 from sqlalchemy import bindparam, case, select
 
 from optimizer.store.bulk import one_of, select_in
-from optimizer.store.partitions import bound
 from optimizer.store.tables import decisions, events, touches
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from sqlalchemy import Connection
+    from sqlalchemy import Column, ColumnElement, Connection
 
 
 class CountedTouch(NamedTuple):
@@ -66,14 +65,23 @@ _OUTCOME = select(
 _TOUCH = (touches.c.tenant == decisions.c.tenant) & (touches.c.decision_id == decisions.c.decision_id)
 _WHICH = (
     decisions.c.tenant == bindparam("tenant"),
-    decisions.c.decision_id >= bindparam("first_id"),
+    decisions.c.decided_us >= bindparam("decided_us"),
     events.c.occurred_us > bindparam("after_us"),
     events.c.occurred_us <= bindparam("until_us"),
     one_of(decisions.c.subject_id),
 )
+
+
+def _text(column: Column[str]) -> ColumnElement[str]:
+    """The same text: SQLite looks for decisions by their subject then, and not for those of every event."""
+    return column.concat("")
+
+
 _BY_DECISION = (
     _OUTCOME.join_from(
-        decisions, events, (events.c.tenant == decisions.c.tenant) & (events.c.decision_id == decisions.c.decision_id)
+        decisions,
+        events,
+        (events.c.tenant == decisions.c.tenant) & (events.c.decision_id == _text(decisions.c.decision_id)),
     )
     .outerjoin(touches, _TOUCH)
     .where(*_WHICH)
@@ -83,7 +91,7 @@ _BY_REQUEST = (
         decisions,
         events,
         (events.c.tenant == decisions.c.tenant)
-        & (events.c.campaign_id == decisions.c.campaign_id)
+        & (events.c.campaign_id == _text(decisions.c.campaign_id))
         & (events.c.request_id == decisions.c.request_id),
     )
     .outerjoin(touches, _TOUCH)
@@ -107,6 +115,6 @@ def named_outcomes(  # noqa: PLR0913 - whose, and when
     By its id or by its request; of decisions made at `decided_us` or later.
     """
     wanted = list(subject_ids)
-    span: dict[str, str | int] = {"after_us": after_us, "until_us": until_us, "first_id": bound(decided_us)}
+    span = {"after_us": after_us, "until_us": until_us, "decided_us": decided_us}
     for query in (_BY_DECISION, _BY_REQUEST):
         yield from map(NamedOutcome._make, select_in(connection, query, wanted, tenant=tenant, **span))
