@@ -50,9 +50,11 @@ def flaw(customer_id: str | None, other_names: Mapping[str, str | None], fields:
 
 def touch_of(event: EventRow) -> TouchRow | None:
     """The touch that an event tells of; None where it tells of none (it may be older than this meaning of its name)."""
+    if event.name != CONTACTED or event.subject_id is None:
+        return None
     fields = orjson.loads(event.fields)
-    named = {name: getattr(event, name) for name in ("decision_id", "campaign_id", "request_id")}
-    if event.name != CONTACTED or event.subject_id is None or flaw(event.subject_id, named, fields):
+    others = {"decision_id": event.decision_id, "campaign_id": event.campaign_id, "request_id": event.request_id}
+    if flaw(event.subject_id, others, fields) is not None:
         return None
     return TouchRow(
         tenant=event.tenant,
