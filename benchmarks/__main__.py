@@ -9,6 +9,7 @@ from benchmarks import (
     bulk,
     contact,
     deciding,
+    dispatch,
     factorial,
     hillstrom,
     http,
@@ -25,7 +26,19 @@ if TYPE_CHECKING:
 
 PARTS: dict[str, ModuleType] = {
     module.__name__.rpartition(".")[2]: module
-    for module in (scoring, deciding, contact, learning_speed, http, bulk, policy, learning, hillstrom, factorial)
+    for module in (
+        scoring,
+        deciding,
+        contact,
+        learning_speed,
+        http,
+        bulk,
+        policy,
+        dispatch,
+        learning,
+        hillstrom,
+        factorial,
+    )
 }
 
 

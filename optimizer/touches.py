@@ -26,7 +26,7 @@ def held(
     connection: Connection, tenant: str, page: Sequence[TouchRow], still: Callable[[TouchRow], bool]
 ) -> list[TouchRow]:
     """Those of the page of which this is so now, held with their customers until this transaction ends."""
-    customers.hold_subjects(connection, tenant, [touch.subject_id for touch in page])
+    customers.only_hold_subjects(connection, tenant, [touch.subject_id for touch in page])
     now = touches.hold_touches(connection, tenant, [touch.decision_id for touch in page])
     return [touch for touch in page if touch.decision_id in now and still(now[touch.decision_id])]
 

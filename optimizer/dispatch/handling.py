@@ -123,7 +123,7 @@ def _held(connection: Connection, runtime: Runtime, decision_id: str) -> TouchRo
     known = touches.touches_by_ids(connection, runtime.tenant, [decision_id]).get(decision_id)
     if known is None or known.dispatch == "external":
         raise NotFound(f"there is no touch of a decision {decision_id!r}")
-    customers.hold_subjects(connection, runtime.tenant, [known.subject_id])
+    customers.only_hold_subjects(connection, runtime.tenant, [known.subject_id])
     return touches.hold_touches(connection, runtime.tenant, [decision_id])[decision_id]
 
 

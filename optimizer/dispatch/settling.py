@@ -84,7 +84,7 @@ class Settling:
         if not page:
             return 0
         tenant = self._runtime.tenant
-        customers.hold_subjects(connection, tenant, [touch.subject_id for touch in page])
+        customers.only_hold_subjects(connection, tenant, [touch.subject_id for touch in page])
         now = touches.hold_touches(connection, tenant, [touch.decision_id for touch in page])
         said = [
             (touch, now[touch.decision_id], outcome)

@@ -125,6 +125,17 @@ def select_in(
     return iter(run(connection, query, values=orjson.dumps(distinct).decode() if sqlite_ else distinct, **parameters))
 
 
+def change_in(
+    connection: Connection, statement: Update | Insert, values: Iterable[str], **parameters: str | int | None
+) -> int:
+    """Run a statement with a condition `one_of` for the distinct `values`; how many rows it changed."""
+    distinct = list(dict.fromkeys(values))
+    sql, names, constants = _text(connection.dialect, statement)
+    sqlite_ = connection.dialect.name == "sqlite"
+    given = {**constants, **parameters, "values": orjson.dumps(distinct).decode() if sqlite_ else distinct}
+    return connection.exec_driver_sql(sql, tuple([given[name] for name in names])).rowcount
+
+
 def run(connection: Connection, query: Select[*tuple[Any, ...]], **parameters: Any) -> Sequence[Row[*tuple[Any, ...]]]:  # noqa: ANN401
     """The rows of a query that was made once; booleans are what the driver makes of them (0 and 1 on SQLite)."""
     sql, names, constants = _text(connection.dialect, query)
@@ -177,7 +188,7 @@ def _insert_sql(
 
 @lru_cache(maxsize=256)
 def _text(
-    dialect: Dialect, statement: Select[*tuple[Any, ...]] | Update | Delete
+    dialect: Dialect, statement: Select[*tuple[Any, ...]] | Update | Delete | Insert
 ) -> tuple[str, tuple[str, ...], dict[str, Any]]:
     """The statement as the driver takes it, the names of its parameters in their order, and its constants by name."""
     compiled = statement.compile(dialect=dialect)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from sqlalchemy import bindparam, func, select, update
+from sqlalchemy import BigInteger, String, bindparam, cast, func, insert, select, update
 
 from optimizer import metrics
-from optimizer.store.bulk import change_rows, insert_rows, one_of, select_in
+from optimizer.store.bulk import change_in, change_rows, insert_rows, one_of, select_in
 from optimizer.store.rows import TouchRow, TransitionRow
 from optimizer.store.tables import touch_transitions, touches
 from optimizer.store.transactions import after_commit
@@ -62,6 +62,34 @@ _SENT_US = _CHANGES.index("new_sent_us")
 _DUE_US = _CHANGES.index("new_due_us")
 _ATTEMPTS = _CHANGES.index("new_attempts")
 
+_ALIKE = (touches.c.tenant == bindparam("of_tenant"), one_of(touches.c.decision_id))
+_CHANGE_ALIKE = (
+    update(touches)
+    .where(*_ALIKE)
+    .values(
+        state=bindparam("new_state"),
+        seq=touches.c.seq + 1,
+        sent_us=func.coalesce(touches.c.sent_us, bindparam("new_sent_us")),
+        lease_token=bindparam("new_token"),
+        lease_until_us=bindparam("new_until_us"),
+        due_us=func.coalesce(bindparam("new_due_us"), touches.c.due_us),
+        attempts=touches.c.attempts + bindparam("new_attempts"),
+        reason=bindparam("new_reason"),
+    )
+)
+_APPEND_ALIKE = insert(touch_transitions).from_select(
+    touch_transitions.columns.keys(),
+    select(
+        touches.c.tenant,
+        touches.c.decision_id,
+        touches.c.seq,
+        cast(bindparam("new_state"), String),
+        cast(bindparam("at_us"), BigInteger),
+        cast(bindparam("new_reason"), String),
+        cast(bindparam("said_due_us"), BigInteger),
+    ).where(*_ALIKE),
+)
+
 
 class TouchChange(NamedTuple):
     """A touch's next state.
@@ -95,6 +123,9 @@ def transition(connection: Connection, tenant: str, changes: Sequence[TouchChang
     """
     if not changes:
         return
+    if _are_alike(changes):
+        _transition_alike(connection, tenant, changes)
+        return
     found = select_in(connection, _SEQS, (change.decision_id for change in changes), tenant=tenant)
     seqs = {row.decision_id: row.seq for row in found}
     transitions = []
@@ -126,6 +157,38 @@ def transition(connection: Connection, tenant: str, changes: Sequence[TouchChang
     insert_rows(connection, touch_transitions, transitions)
     change_rows(connection, _CHANGE, list(updates.values()), _CHANGES)
     _count(connection, transitions)
+
+
+def _are_alike(changes: Sequence[TouchChange]) -> bool:
+    """Whether the same happens to several touches, once to each."""
+    rest = changes[0][1:]
+    several = len(changes) > 1 and all(change[1:] == rest for change in changes)
+    return several and len({change.decision_id for change in changes}) == len(changes)
+
+
+def _transition_alike(connection: Connection, tenant: str, changes: Sequence[TouchChange]) -> None:
+    """The same in two statements, whatever the number of touches."""
+    change, ids = changes[0], [change.decision_id for change in changes]
+    sent_us = change.at_us if change.state == "sent" else None
+    changed = change_in(
+        connection,
+        _CHANGE_ALIKE,
+        ids,
+        of_tenant=tenant,
+        new_state=change.state,
+        new_sent_us=sent_us,
+        new_token=change.lease_token,
+        new_until_us=change.lease_until_us,
+        new_due_us=sent_us if change.due_us is None else change.due_us,
+        new_attempts=int(change.state == "sending"),
+        new_reason=change.reason,
+    )
+    if changed != len(ids):
+        raise KeyError(f"{len(ids) - changed} of {len(ids)} touches are not there")
+    said: dict[str, str | int | None] = {"new_state": change.state, "at_us": change.at_us, "new_reason": change.reason}
+    change_in(connection, _APPEND_ALIKE, ids, of_tenant=tenant, said_due_us=change.due_us, **said)
+    counted = [(tenant, change.state)] * len(ids)
+    after_commit(connection, partial(metrics.count, metrics.TRANSITIONS, counted))
 
 
 def _count(connection: Connection, rows: Sequence[TransitionRow]) -> None:
