@@ -97,10 +97,12 @@ class Leasing:
 
         The others are cancelled, have expired or wait; those whose lease is another's by now are left alone.
         """
-        tenant, now_us = self._runtime.tenant, self._runtime.now_us()
+        tenant = self._runtime.tenant
         kept = self._versions.kept(connection, dict.fromkeys(touch.campaign_id for touch in page.touches))
         people = customers.hold_subjects(connection, tenant, [touch.subject_id for touch in page.touches])
         now = touches.hold_touches(connection, tenant, [touch.decision_id for touch in page.touches])
+        # To hold them may have taken a while: what may go is judged by the time that it is now, which is also noted.
+        now_us = self._runtime.now_us()
         # The rows as they are now: another one may have leased them, or taken them back.
         mine = [now[each.decision_id] for each in page.touches if each.decision_id in now]
         mine = [each for each in mine if each.state == "leased" and each.lease_token == page.token]
@@ -112,7 +114,7 @@ class Leasing:
         for wave in _waves(mine):
             verdicts = self._recheck.verdicts(connection, wave, facts, now_us, without=left)
             left -= verdicts.keys()
-            self._apply(connection, page.token, wave, verdicts, until_us)
+            self._apply(connection, page.token, wave, verdicts, now_us)
             going += [touch for touch in wave if verdicts[touch.decision_id].state == "sending"]
         self._give_back(connection, page, len(page.touches) - len(going))
         sending = [
@@ -153,9 +155,9 @@ class Leasing:
         token: str,
         wave: Sequence[TouchRow],
         verdicts: Mapping[str, Verdict],
-        until_us: int,
+        now_us: int,
     ) -> None:
-        tenant, now_us = self._runtime.tenant, self._runtime.now_us()
+        tenant, until_us = self._runtime.tenant, now_us + LEASE_US
         changes: list[TouchChange] = []
         ended: dict[Verdict, list[TouchRow]] = {}
         for touch in wave:
