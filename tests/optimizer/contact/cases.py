@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from optimizer.clock import to_us
 from optimizer.facts import batch_of
 from optimizer.versions import Version
-from tests.optimizer.contact.reference import Person, Reference
+from tests.optimizer.contact.reference import MINUTE, Person, Reference
 from tests.optimizer.kernel import ZONES, campaign_of, instants, message, slot
 
 if TYPE_CHECKING:
@@ -29,6 +29,10 @@ CHANGES = tuple(
 """Hours before the clocks of some of the zones change."""
 BEGINS = tuple(f"{hour:02d}:{minute:02d}" for hour in (0, 1, 2, 7, 8, 9, 12, 18, 20, 21, 22, 23) for minute in (0, 30))
 LENGTHS = ("1h", "20h", "1d", "2d", "7d", "30d")
+EDGES = tuple(
+    sign * hours * 4 + near for hours in (0, 1, 20, 24, 48, 168, 720) for sign in (-1, 1) for near in (-1, 0, 1)
+)
+"""In quarters of an hour: where these lengths begin and end, seen from an instant, and a little beside."""
 DAYS = st.just("all") | st.lists(
     st.sampled_from(["mon", "tue", "wed", "thu", "fri", "sat", "sun"]), unique=True, min_size=1
 )
@@ -173,12 +177,12 @@ def people(draw: st.DrawFn, now: datetime, *, limits_only: bool = False) -> Pers
         facts["barred"] = draw(st.sampled_from([{"ch0": "suppressed"}, {"ch1": "no_address"}, {"": "suppressed"}]))
     if not limits_only and not draw(st.integers(0, 9)):
         facts["excluded"] = draw(st.sampled_from(["excluded_by_other_campaign", "lower_priority"]))
+    anchor = draw(st.sampled_from([now, now.replace(minute=0), now.replace(minute=0, hour=9)]))
     for name, kinds, soonest, most in (("touches", STATES, 5 * 24 * 4, 6), ("outcomes", ("bought", "left"), 0, 2)):
+        quarters = st.sampled_from([edge for edge in EDGES if edge <= soonest]) | st.integers(-40 * 24 * 4, soonest)
         rows = [
             [
-                to_us(
-                    now + timedelta(minutes=15) * draw(st.integers(-40 * 24 * 4, soonest) | st.integers(-200, soonest))
-                ),
+                to_us(anchor + 15 * MINUTE * draw(quarters)),
                 draw(st.sampled_from(kinds)),
                 draw(st.sampled_from(["c", "other", None])),
                 draw(st.sampled_from([*CHANNELS, None])),
