@@ -74,6 +74,7 @@ class HttpProvider:
 
         class Server(ThreadingHTTPServer):
             daemon_threads = True
+            request_queue_size = 100
 
             def handle_error(self, *_args: object) -> None: ...
 
