@@ -239,7 +239,8 @@ class Decider:
             self._remove(removed, batch.touches >= self._max_touches, np.flatnonzero(self._sends), Reason.MAX_TOUCHES)
         if batch.contact is not None:
             self.contact.remove_limited(removed, batch.contact, SendTimes.of(batch.schedules, batch.schedule_of))
-            self._remove_unpaid(removed, batch.contact)
+            if batch.contact.budget.any():
+                self._remove_unpaid(removed, batch.contact)
             self.contact.remove_excluded(removed, batch.contact)
         if self.campaign.audience is not None:
             removed[~evaluate(self.campaign.audience, facts, n)] = Reason.NOT_IN_AUDIENCE.code

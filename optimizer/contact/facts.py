@@ -61,6 +61,7 @@ class Occurrences:
 
     Attributes:
         starts: (n + 1,) where those of each customer begin; the last is their number T.
+        row: (T,) whose they are.
         at_us: (T,) int64 when they were, or will be.
         kind: (T,) uint8; of touches the standing, see `COUNTED`; of outcomes the index of the event's name.
         channel: (T,) index into the channels that the reader numbers, the catalog's first; -1 for others and none.
@@ -71,6 +72,7 @@ class Occurrences:
     """
 
     starts: NDArray[np.intp]
+    row: NDArray[np.intp]
     at_us: NDArray[np.int64]
     kind: NDArray[np.uint8]
     channel: NDArray[np.intp]
@@ -79,23 +81,19 @@ class Occurrences:
     mine: NDArray[np.bool_]
     unanswered: NDArray[np.bool_]
 
-    @property
-    def row(self) -> NDArray[np.intp]:
-        """(T,) whose they are."""
-        return np.repeat(np.arange(len(self.starts) - 1), np.diff(self.starts))
-
     def rows(self, start: int, end: int) -> Occurrences:
         """Those of the customers from `start` up to `end`, as views."""
         within = slice(self.starts[start], self.starts[end])
-        return self._at(self.starts[start : end + 1] - self.starts[start], within)
+        return self._at(self.starts[start : end + 1] - self.starts[start], self.row[within] - start, within)
 
     def sorted(self) -> Occurrences:
         """The same, those of each customer in the order of their times."""
-        return self._at(self.starts, np.lexsort((self.at_us, self.row)))
+        return self._at(self.starts, self.row, np.lexsort((self.at_us, self.row)))
 
-    def _at(self, starts: NDArray[np.intp], places: slice | NDArray[np.intp]) -> Occurrences:
+    def _at(self, starts: NDArray[np.intp], row: NDArray[np.intp], places: slice | NDArray[np.intp]) -> Occurrences:
         return Occurrences(
             starts,
+            row,
             self.at_us[places],
             self.kind[places],
             self.channel[places],
@@ -194,6 +192,7 @@ class FactReader:
         message = [self._messages.get(name, -1) if own else -1 for name, own in zip(messages, mine, strict=True)]
         return Occurrences(
             starts,
+            np.repeat(np.arange(len(listed)), np.diff(starts)),
             np.array(at, np.int64),
             np.array([kind_of(name) for name in names], np.uint8),
             np.array([self._channels.get(name, -1) for name in channels], np.intp),
@@ -206,4 +205,4 @@ class FactReader:
 
 def _none(starts: NDArray[np.intp]) -> Occurrences:
     codes, flags = np.empty(0, np.intp), np.empty(0, np.bool_)
-    return Occurrences(starts, np.empty(0, np.int64), np.empty(0, np.uint8), codes, codes, codes, flags, flags)
+    return Occurrences(starts, codes, np.empty(0, np.int64), np.empty(0, np.uint8), codes, codes, codes, flags, flags)

@@ -74,22 +74,32 @@ class Runs:
     last_us: NDArray[np.int64]
 
     @classmethod
-    def of(cls, at_us: NDArray[np.int64], groups: NDArray[np.intp], count: int) -> Runs:
-        """Every run of `count` that follow one another in the order given."""
+    def of(cls, found: Occurrences, places: NDArray[np.intp], groups: NDArray[np.intp], count: int) -> Runs:
+        """Every run of `count` of those at these places, which are in the order of their groups, then in time."""
+        at_us = found.at_us[places]
+        if count == 1:
+            return cls(groups, at_us, at_us)
         end = max(len(groups) - count + 1, 0)
         whole = np.flatnonzero(groups[:end] == groups[count - 1 :])
         return cls(groups[whole], at_us[whole], at_us[whole + count - 1])
 
-    def where(self, chosen: NDArray[np.bool_]) -> Runs:
-        """Those chosen, bool (R,)."""
-        return Runs(self.group[chosen], self.first_us[chosen], self.last_us[chosen])
+    def within(self, length_us: int) -> Runs:
+        """Those whose first and last are less than so much apart."""
+        if self.first_us is self.last_us:
+            return self
+        near = self.last_us - self.first_us < length_us
+        return Runs(self.group[near], self.first_us[near], self.last_us[near])
 
 
 class Rule(Protocol):
     """What a limit says of time."""
 
-    def forbidden(self, facts: ContactFacts, chosen: Chosen, times: SendTimes) -> tuple[Runs, NDArray[np.bool_]]:
-        """Runs, and (R, J) whether each forbids each time of its customer."""
+    def runs(self, facts: ContactFacts, chosen: Chosen, times: SendTimes) -> Runs:
+        """The runs that forbid any time at all."""
+        ...
+
+    def forbids(self, runs: Runs, times: SendTimes, schedules: NDArray[np.intp]) -> NDArray[np.bool_]:
+        """(R, J) whether each run forbids each time of its schedule, (R,)."""
         ...
 
 
@@ -100,15 +110,18 @@ class Rolling:
     count: int
     length_us: int
 
-    def forbidden(self, facts: ContactFacts, chosen: Chosen, times: SendTimes) -> tuple[Runs, NDArray[np.bool_]]:
+    def runs(self, facts: ContactFacts, chosen: Chosen, times: SendTimes) -> Runs:
         """See `Rule`."""
-        places, groups = chosen.among(facts.touches, facts.touches.kind <= chosen.standing)
-        runs = Runs.of(facts.touches.at_us[places], groups, self.count)
-        runs = runs.where(runs.last_us - runs.first_us < self.length_us)
-        at_us = _times_of(runs, chosen, times)
-        return runs, (at_us > (runs.last_us - self.length_us)[:, None]) & (
-            at_us < (runs.first_us + self.length_us)[:, None]
-        )
+        del times
+        found = facts.touches
+        runs = Runs.of(found, *chosen.among(found, found.kind <= chosen.standing), self.count)
+        return runs.within(self.length_us)
+
+    def forbids(self, runs: Runs, times: SendTimes, schedules: NDArray[np.intp]) -> NDArray[np.bool_]:
+        """See `Rule`."""
+        at_us = times.at_us[schedules]
+        after = at_us > (runs.last_us - self.length_us)[:, None]
+        return after & (at_us < (runs.first_us + self.length_us)[:, None])
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,12 +131,17 @@ class Calendar:
     count: int
     period: Period
 
-    def forbidden(self, facts: ContactFacts, chosen: Chosen, times: SendTimes) -> tuple[Runs, NDArray[np.bool_]]:
+    def runs(self, facts: ContactFacts, chosen: Chosen, times: SendTimes) -> Runs:
         """See `Rule`."""
-        places, groups = chosen.among(facts.touches, facts.touches.kind <= chosen.standing)
-        runs = Runs.of(facts.touches.at_us[places], groups, self.count)
-        start_us, end_us = times.bounds_us(self.period)[:, times.schedule_of[runs.group // chosen.keys]]
-        return runs, (runs.first_us[:, None] >= start_us) & (runs.last_us[:, None] < end_us)
+        del times
+        found = facts.touches
+        return Runs.of(found, *chosen.among(found, found.kind <= chosen.standing), self.count)
+
+    def forbids(self, runs: Runs, times: SendTimes, schedules: NDArray[np.intp]) -> NDArray[np.bool_]:
+        """See `Rule`."""
+        start_us, end_us = times.bounds_us(self.period)[:, schedules]
+        inside: NDArray[np.bool_] = (runs.first_us[:, None] >= start_us) & (runs.last_us[:, None] < end_us)
+        return inside
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,14 +153,16 @@ class Ignored:
     after_us: int
     length_us: int
 
-    def forbidden(self, facts: ContactFacts, chosen: Chosen, times: SendTimes) -> tuple[Runs, NDArray[np.bool_]]:
+    def runs(self, facts: ContactFacts, chosen: Chosen, times: SendTimes) -> Runs:
         """See `Rule`."""
-        touches = facts.touches
-        old = touches.at_us <= times.now_us[times.schedule_of[touches.row]] - self.after_us
-        places, groups = chosen.among(touches, touches.unanswered & old)
-        runs = Runs.of(touches.at_us[places], groups, self.count)
-        runs = runs.where(runs.last_us - runs.first_us < self.within_us)
-        return runs, _during(runs, self.length_us, _times_of(runs, chosen, times))
+        found = facts.touches
+        old = found.at_us <= times.now_us[times.schedule_of[found.row]] - self.after_us
+        runs = Runs.of(found, *chosen.among(found, found.unanswered & old), self.count)
+        return runs.within(self.within_us)
+
+    def forbids(self, runs: Runs, times: SendTimes, schedules: NDArray[np.intp]) -> NDArray[np.bool_]:
+        """See `Rule`."""
+        return _during(runs, self.length_us, times.at_us[schedules])
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,16 +171,15 @@ class Following:
 
     length_us: int
 
-    def forbidden(self, facts: ContactFacts, chosen: Chosen, times: SendTimes) -> tuple[Runs, NDArray[np.bool_]]:
+    def runs(self, facts: ContactFacts, chosen: Chosen, times: SendTimes) -> Runs:
         """See `Rule`."""
-        places, groups = chosen.among(facts.outcomes, facts.outcomes.kind == chosen.standing)
-        runs = Runs.of(facts.outcomes.at_us[places], groups, 1)
-        return runs, _during(runs, self.length_us, _times_of(runs, chosen, times))
+        del times
+        found = facts.outcomes
+        return Runs.of(found, *chosen.among(found, found.kind == chosen.standing), 1)
 
-
-def _times_of(runs: Runs, chosen: Chosen, times: SendTimes) -> NDArray[np.int64]:
-    """(R, J) the times of the customer of each run."""
-    return times.at_us[times.schedule_of[runs.group // chosen.keys]]
+    def forbids(self, runs: Runs, times: SendTimes, schedules: NDArray[np.intp]) -> NDArray[np.bool_]:
+        """See `Rule`."""
+        return _during(runs, self.length_us, times.at_us[schedules])
 
 
 def _during(runs: Runs, length_us: int, at_us: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -186,11 +205,15 @@ class Limit:
 
     def forbidden(self, facts: ContactFacts, times: SendTimes) -> NDArray[np.bool_] | None:
         """(n, keys, J) whether each time is forbidden to each customer, by key; None where none is."""
-        runs, forbids = self.rule.forbidden(facts, self.chosen, times)
-        which, time = np.nonzero(forbids)
+        keys = self.chosen.keys
+        runs = self.rule.runs(facts, self.chosen, times)
+        if not len(runs.group):
+            return None
+        rows = runs.group if keys == 1 else runs.group // keys
+        which, time = np.nonzero(self.rule.forbids(runs, times, times.schedule_of[rows]))
         if not len(which):
             return None
-        n, keys = len(times.schedule_of), self.chosen.keys
+        n = len(times.schedule_of)
         out = np.zeros((n * keys, times.at_us.shape[1]), np.bool_)
         out[runs.group[which], time] = True
         return out.reshape(n, keys, -1)

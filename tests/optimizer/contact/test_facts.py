@@ -117,7 +117,11 @@ def test_rules_say_which_facts_they_need() -> None:
 def test_a_budget_removes_the_arms_that_it_does_not_pay_for_and_only_where_nothing_else_does() -> None:
     budget = {"amount": 10.0, "currency": "USD", "on_reach": "stop_offers"}
     made = version(budget=budget)
-    people = [{"consents": ["ads"]}, {"budget_reached": "offers"}, {"consents": ["ads"], "budget_reached": "sends"}]
+    people: list[dict[str, Any]] = [
+        {"consents": ["ads"]},
+        {"budget_reached": "offers"},
+        {"consents": ["ads"], "budget_reached": "sends"},
+    ]
     batch = batch_for(made, datetime(2026, 1, 5, tzinfo=UTC), tuple(Person("UTC", facts=facts) for facts in people))
     names = [
         [Reason.from_code(code).value if code else "" for code in row] for row in made.decider.removed(batch).tolist()

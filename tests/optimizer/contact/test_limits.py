@@ -62,6 +62,7 @@ def occurrences(people: list[list[Touch]]) -> Occurrences:
     none = np.full(len(flat), -1)
     return Occurrences(
         np.cumsum([0, *map(len, rows)]),
+        np.repeat(np.arange(len(rows)), [len(row) for row in rows]),
         np.array([t.at for t in flat], np.int64),
         np.array([t.standing for t in flat], np.uint8),
         np.array([t.channel for t in flat], np.intp),
