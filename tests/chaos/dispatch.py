@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 LEASE_S: Final = 61
 """After this time what a killed process was at is taken to be lost; the clock is set forward by it."""
+KILLS: Final = 50
 SETTLED_S: Final = 60.0
 _STARTED_S: Final = 5.0
 """After this time a process may be killed though it has sent nothing."""
@@ -110,14 +111,15 @@ class Cluster:
         """The time as the processes see it."""
         return datetime.now(UTC) + timedelta(seconds=self.ahead_s)
 
-    def live_through(self, load: Load, seconds: float) -> dict[str, Any]:
-        """Kill processes under load for so many seconds, then let it settle; what was counted."""
+    def live_through(self, load: Load, seconds: float, kills: int) -> dict[str, Any]:
+        """Kill processes under load for so many seconds, and so many at least, then let it settle; what was counted."""
         self.set_clock((self.times.begins - datetime.now(UTC)).total_seconds())
         ending, killed = threading.Event(), [0]
         killing = threading.Thread(target=self._kill, args=(ending, killed))
         with load.running():
             killing.start()
             time.sleep(seconds)
+            until(lambda: killed[0] >= kills, timeout_s=10 * kills)
             ending.set()
             killing.join()
         settled_s = self._settle()
@@ -201,27 +203,27 @@ def cluster(folder: Path, server: Postgres | None, seconds: float, seed: int) ->
                 process.kill()
 
 
-def survive(kind: str, seconds: float, *, durable: bool, seed: int = 1) -> dict[str, Any]:
+def survive(kind: str, seconds: float, kills: int, *, durable: bool, seed: int = 1) -> dict[str, Any]:
     """Go through it all on a new database of this kind; what was counted."""
     serving = postgres(durable=durable) if kind == "postgresql" else nullcontext()
     with serving as server, TemporaryDirectory(prefix="optimizer-chaos-") as folder:
         Path(folder).chmod(0o755)
         with cluster(Path(folder), server, seconds, seed) as (service, load):
-            counted = service.live_through(load, seconds)
+            counted = service.live_through(load, seconds, kills)
             for process in service.processes:
                 process.kill()
             return counted | Books(service.place, service.provider, load.told, service.times).reckon()
 
 
 def main() -> None:
-    """Kill for so many seconds on each database that fifty processes have died."""
+    """Kill fifty processes on each database."""
     parser = argparse.ArgumentParser(description="Dispatch to a provider that misbehaves, with SIGKILL of processes")
-    parser.add_argument("--seconds", type=float, default=100, help="how long it lasts (default: %(default)g)")
+    parser.add_argument("--seconds", type=float, default=90, help="how long it lasts (default: %(default)g)")
     parser.add_argument("--seed", type=int, default=1, help="of the provider's deeds (default: %(default)d)")
     given = parser.parse_args()
     for kind in databases.KINDS:
         title = f"Dispatch, {given.seconds:g} s, {kind}"
-        show({title: survive(kind, given.seconds, durable=True, seed=given.seed)})
+        show({title: survive(kind, given.seconds, KILLS, durable=True, seed=given.seed)})
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import time
 from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
 import httpx2
 import orjson
@@ -74,6 +74,12 @@ class Caller:
         self._clock = clock
         self._stop = stop
         self._patience_s = float("inf")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._client.close()
 
     def now_us(self) -> int:
         """The time, as the service's processes see it."""
@@ -172,7 +178,8 @@ class Load:
     def store_customers(self) -> None:
         """Tell the service of all customers."""
         people = [{"customer_id": f"c-{n}", **customer(n, consents=True)} for n in range(self.customers)]
-        self._caller().lines("/v1/customers:batch", people)
+        with self._caller() as caller:
+            caller.lines("/v1/customers:batch", people)
 
     @contextmanager
     def running(self) -> Iterator[None]:
@@ -193,7 +200,8 @@ class Load:
 
     def _run(self, act: Callable[[Caller, random.Random, int], None], number: int) -> None:
         try:
-            act(self._caller(), random.Random(number), number)
+            with self._caller() as caller:
+                act(caller, random.Random(number), number)
         except GivenUp:
             self.told.faults["a caller never came to its end"] += 1
 

@@ -8,9 +8,11 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
+from tests import databases
 from tests.chaos.clock_back import set_back
 from tests.chaos.cuts import cut
 from tests.chaos.disk import disk
+from tests.chaos.dispatch import survive
 from tests.chaos.full_disk import fill
 from tests.chaos.kills import kill
 from tests.chaos.outage import stop
@@ -55,6 +57,13 @@ def test_nothing_acknowledged_is_lost_on_postgresql(*, small: bool) -> None:
     show(counted)
     assert counted["server stopped"]["answered 503"]
     assert not small or counted["disk full"]["answered 503"]
+
+
+@pytest.mark.parametrize("kind", databases.KINDS)
+def test_touches_go_out_once_and_as_they_may(kind: str) -> None:
+    counted = survive(kind, seconds=12, kills=8, durable=False)
+    show({f"dispatch, {kind}": counted})
+    assert counted["provider: touches taken"]
 
 
 def test_full_disks_are_tried_where_one_can_be_mounted(*, small: bool) -> None:
