@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import atexit
 import os
-import shutil
+import subprocess
 from contextlib import contextmanager
 from functools import lru_cache
 from itertools import count
@@ -29,6 +29,15 @@ if TYPE_CHECKING:
 KINDS: Final = ("sqlite", "postgresql")
 
 _TEMPLATE: Final = "optimizer_template"
+_AFTERWARDS: Final = """\
+cat
+while [ -f "$0/data/postmaster.pid" ] && kill -QUIT "$(head -n 1 "$0/data/postmaster.pid")" 2> /dev/null; do
+    sleep 0.1
+done
+rm -rf "$0"
+"""
+"""A shell script: waits for the end of its input, ends the server in a folder if it still runs, removes the folder."""
+
 _numbers = count()
 _kinds = [KINDS[0]]
 _made: list[list[str]] = [[]]
@@ -75,12 +84,14 @@ def empty_url(folder: Path) -> str:
 
 @lru_cache(maxsize=1)
 def server() -> URL:
-    """A PostgreSQL: the one that `TEST_DATABASE_URL` names, or our own until this process ends."""
+    """A PostgreSQL: the one that `TEST_DATABASE_URL` names, or our own until this process ends, however it does."""
     given = os.environ.get("TEST_DATABASE_URL")
     if given:
         return make_url(given)
     folder = Path(mkdtemp(prefix="optimizer-pg-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)  # after the server has been stopped, which comes later
+    # A process of xdist is killed where the tests are interrupted; all that happens then is that this pipe closes.
+    waiting = subprocess.Popen(["sh", "-c", _AFTERWARDS, folder], stdin=subprocess.PIPE, start_new_session=True)
+    atexit.register(waiting.communicate)  # after the server has been stopped, which is registered later
     folder.chmod(0o755)  # as root, the server runs as a user of its own
     run = folder / "run"
     run.mkdir(mode=0o700)
