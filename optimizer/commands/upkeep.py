@@ -62,8 +62,8 @@ def _show(tenant: str, done: Rebuilt) -> None:
     typer.echo(
         f"{tenant}: {page.subjects:,} subjects with {page.decisions:,} decisions; of {page.touches:,} touches "
         f"{page.touches_changed:,} differed and {page.unknown:,} are unknown now; {page.ledgers_changed:,} ledgers "
-        f"differed; {done.events:,} events, {done.parked:,} of them waiting; {done.strays:,} stray rows removed; "
-        f"{done.rewards:,} decisions closed again"
+        f"and {page.claims_changed:,} claims of exclusion groups differed; {done.events:,} events, {done.parked:,} of "
+        f"them waiting; {done.strays:,} stray rows removed; {done.rewards:,} decisions closed again"
     )
     for model in done.models:
         typer.echo(f"{tenant}: {model.campaign_id}: {model.learned:,} decisions learned again, {_compared(model)}")

@@ -10,14 +10,19 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from optimizer import exclusions
 from optimizer.decisions import Decision
 from optimizer.reasons import Reason
+from optimizer.store import rebuilding
+from optimizer.store.exclusions import sweep_claims
 from tests import databases
 from tests.optimizer.engine_example import Rig, campaign, only
 from tests.optimizer.upkeep.test_rebuild import rebuild
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from sqlalchemy import Connection
 
     from optimizer.campaign import CampaignFile
 
@@ -282,4 +287,27 @@ def test_whatever_happens_the_rules_hold_and_a_rebuild_makes_the_same_claims(act
         rig.execute("delete from exclusions")
         rig.execute("insert into exclusions values ('default', 'one', 'stray', 'a', 'stray', 0)")
         rebuild(rig)
+        assert rig.dump("exclusions") == before
+
+
+@pytest.mark.databases
+def test_a_claim_outlives_the_decision_that_made_it_and_a_rebuild_keeps_it() -> None:
+    with Rig(member("a", 1), member("b")) as rig:
+        made = rig.ask("ana", of="a")
+        rig.ask("bob", of="a")
+        before = rig.dump("exclusions")
+        cut = rig.engine.runtime.ids.uuid7(rig.now_us + 1)
+        rig.pass_by(days=1)
+        later = rig.ask("ana", of="a")
+        for table in ("decisions", "touches", "touch_transitions", "open_decisions"):
+            rig.execute(f"delete from {table} where decision_id = ?", made.decision_id)  # noqa: S608 - names of tables
+        subjects = [row[2] for row in before["exclusions"]]
+
+        def again(connection: Connection) -> int:
+            past = [("one", row) for row in rebuilding.decisions_of(connection, "default", subjects)]
+            assert later.decision_id in {row.decision_id for _, row in past}
+            return exclusions.make_again(connection, "default", subjects, past, cut)
+
+        assert rig.store.write(again) == 0
+        assert rig.store.write(lambda c: sweep_claims(c, "default", cut)) == 0
         assert rig.dump("exclusions") == before
