@@ -69,6 +69,7 @@ def use_everything(rig: Rig, client: TestClient) -> None:
     rig.ask()
     rig.engine.resume("camp")
     rig.engine.auditing.audit_due()
+    rig.jobs()
     rig.settle()
 
     def fail() -> None:

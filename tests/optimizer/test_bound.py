@@ -20,7 +20,7 @@ pytestmark = pytest.mark.databases
 REFUSED_BY_PATH = {
     # /v1/campaigns/{id}
     "load_campaign", "pause", "resume", "rejoin", "campaign", "run", "runs", "removals", "reconcile", "verify_campaign",
-    "send_tests",
+    "send_tests", "budget",
     "put_customers", "customer", "subjects", "disclose", "erase_customer",  # /v1/customers
     "suppress", "lift", "suppressions",  # /v1/suppressions
     "changes",  # /v1/audit
