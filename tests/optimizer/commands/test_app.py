@@ -35,8 +35,8 @@ def test_every_problem_of_every_file_is_a_line_and_the_exit_code_is_1(tmp_path: 
     places = [line.split(": ")[:2] for line in result.stdout.splitlines()]
     assert places == [
         [f"{first}:8:3", "campaign.ownr"],
-        [f"{first}:76:9", "policy.kind"],
-        [f"{second}:69:14", "catalog.timing.horizon"],
+        [f"{first}:81:9", "policy.kind"],
+        [f"{second}:74:14", "catalog.timing.horizon"],
     ]
 
 

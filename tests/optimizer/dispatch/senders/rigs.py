@@ -40,11 +40,11 @@ class Rig:
     hush: Callable[[], None] | None = None
 
 
-def make(kind: str, folder: Path, **fields: Any) -> Any:  # noqa: ANN401 -- the sender, and whatever it has beside
-    """The sender of a channel `mail` with these settings, which waits only a little."""
+def make(kind: str, folder: Path, *, wait_s: float = 5.0, **fields: Any) -> Any:  # noqa: ANN401 -- with what it has beside
+    """The sender of a channel `mail` with these settings, which waits so long for each answer."""
     settings = settings_of(kind).model_validate({"kind": kind, **fields})
     if "timeout" in type(settings).model_fields:
-        settings = settings.model_copy(update={"timeout": timedelta(seconds=0.5)})
+        settings = settings.model_copy(update={"timeout": timedelta(seconds=wait_s)})
     return settings.make(Kit("mail", templates(folder), folder / "outbox"))
 
 
@@ -102,7 +102,7 @@ def webhook_rig(folder: Path) -> Iterator[Rig]:
 def apprise_rig(folder: Path) -> Iterator[Rig]:
     with HttpProvider().running() as provider:
         yield Rig(
-            make("apprise", folder, url=f"json://127.0.0.1:{provider.port}/{{address}}/?rto=0.5&cto=0.5"),
+            make("apprise", folder, url=f"json://127.0.0.1:{provider.port}/{{address}}/?rto=5&cto=5"),
             lambda: [f"{unquote(each.path)} {each.body.decode()}" for each in provider.requests],
             lambda touch: replace(touch, version=99),
             (make("apprise", folder, url=f"json://127.0.0.1:{NO_PORT}/{{address}}"), Result.UNKNOWN),

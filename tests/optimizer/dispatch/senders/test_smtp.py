@@ -183,7 +183,7 @@ def test_a_message_is_unknown_only_after_its_last_dot(
     tmp_path: Path, answers: Sequence[bytes | None], result: Result
 ) -> None:
     with server(*answers) as port:
-        [outcome] = sender(tmp_path, port).send([touch()])
+        [outcome] = sender(tmp_path, port, wait_s=0.5).send([touch()])
     assert outcome.result is result, outcome
 
 

@@ -115,10 +115,10 @@ def test_redirects_are_not_followed(provider: HttpProvider, tmp_path: Path) -> N
 def test_an_answer_that_does_not_come_is_unknown_and_holds_up_no_other(provider: HttpProvider, tmp_path: Path) -> None:
     provider.wait = threading.Event()
     began_s = time.monotonic()
-    outcomes = sender(tmp_path, provider.port).send([touch(n) for n in range(5)])
+    outcomes = sender(tmp_path, provider.port, wait_s=1.0).send([touch(n) for n in range(5)])
     assert [each.result for each in outcomes] == [Result.UNKNOWN] * 5
     assert len(provider.requests) == 5
-    assert time.monotonic() - began_s < 3
+    assert time.monotonic() - began_s < 5
 
 
 def test_a_call_ends_in_time_whatever_the_provider_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -143,7 +143,7 @@ def test_a_call_ends_in_time_whatever_the_provider_does(tmp_path: Path, monkeypa
         thread.start()
         began_s = time.monotonic()
         outcomes = sender(tmp_path, listener.getsockname()[1]).send([touch(1), touch(2)])
-        assert time.monotonic() - began_s < 2
+        assert time.monotonic() - began_s < 4
         over.set()
         thread.join(2)
     assert [each.result for each in outcomes] == [Result.UNKNOWN, Result.TEMPORARY]
