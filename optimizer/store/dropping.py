@@ -19,6 +19,7 @@ from optimizer.store.tables import (
     request_keys,
     rewards,
     snapshots,
+    touch_attempts,
     touch_transitions,
     touches,
     voids,
@@ -91,14 +92,14 @@ def leftover_touches(connection: Connection, tenant: str, cut: str, limit: int) 
 def drop_touches(connection: Connection, tenant: str, decision_ids: Iterable[str]) -> None:
     """Drop touches and what became of them."""
     keys = [(tenant, decision_id) for decision_id in decision_ids]
-    for table in (touch_transitions, touches):
+    for table in (touch_attempts, touch_transitions, touches):
         _delete(connection, table, ("tenant", "decision_id"), keys)
 
 
 def drop_leftovers(connection: Connection, tenant: str, cut: str, limit: int) -> int:
     """Drop some of what is left of decisions that have left the log; of how many, 0 at the end."""
     dropped = 0
-    for table in (rewards, open_decisions, voids, touch_transitions):
+    for table in (rewards, open_decisions, voids, touch_attempts, touch_transitions):
         column = table.columns["decision_id"]
         query = select(column).where(_left(table, tenant, cut)).distinct().order_by(column).limit(limit)
         found = [(tenant, decision_id) for decision_id in connection.execute(query).scalars()]

@@ -14,7 +14,16 @@ from optimizer.ids import made_us
 from optimizer.store import partitions
 from optimizer.store.audit import latest_entries
 from optimizer.store.partitions import Month
-from optimizer.store.tables import decisions, events, rewards, snapshots, touch_transitions, touches, voids
+from optimizer.store.tables import (
+    decisions,
+    events,
+    rewards,
+    snapshots,
+    touch_attempts,
+    touch_transitions,
+    touches,
+    voids,
+)
 from optimizer.store.touches import OPEN_STATES
 
 if TYPE_CHECKING:
@@ -29,13 +38,14 @@ ID: Final = {
     "decisions": "decision_id",
     "events": "record_id",
     "touch_transitions": "decision_id",
+    "touch_attempts": "decision_id",
     "voids": "decision_id",
     "rewards": "decision_id",
 }
 """The tables that are exported, and the column whose id tells the month of a row."""
 
 _TABLES: Final[Mapping[str, Table]] = {
-    table.name: table for table in (decisions, events, touch_transitions, voids, rewards)
+    table.name: table for table in (decisions, events, touch_transitions, touch_attempts, voids, rewards)
 }
 _REWARDED: Final = exists().where(
     rewards.c.tenant == decisions.c.tenant, rewards.c.decision_id == decisions.c.decision_id

@@ -138,12 +138,27 @@ class Projections:
         stored = touches.touches_by_ids(connection, tenant, logged)
         logged = self._closed(connection, logged, stored)
         lost = {each: touch for each, touch in logged.items() if self._may_be_out(touch, now_us)}
+        # When its provider is asked about an unknown touch is in no log: it stays as it was.
+        logged = {
+            each: touch._replace(lease_until_us=stored[each].lease_until_us)
+            if touch.state == "unknown" and each in stored and stored[each].state == "unknown"
+            else touch
+            for each, touch in logged.items()
+        }
         changed = [touch for each, touch in logged.items() if each not in lost and stored.get(each) != touch]
         rebuilding.put_touches(connection, [*changed, *lost.values()])
         reason = "restored" if self._restored else "rebuilt"
-        changes = [TouchChange(decision_id, "unknown", now_us, reason) for decision_id in lost]
+        changes = [
+            TouchChange(each, "unknown", now_us, reason, None, now_us if self._is_asked(touch) else None)
+            for each, touch in lost.items()
+        ]
         touches.transition(connection, tenant, changes)
         return len(changed), len(lost)
+
+    def _is_asked(self, touch: TouchRow) -> bool:
+        """Whether anybody looks into a touch of which nobody knows whether it was sent."""
+        routes = self._runtime.routes
+        return routes is not None and routes.of(touch.channel or "").resolves_doubt
 
     def _closed(
         self, connection: Connection, logged: Mapping[str, TouchRow], stored: Mapping[str, TouchRow]
@@ -158,7 +173,7 @@ class Projections:
         }
 
     def _may_be_out(self, touch: TouchRow, now_us: int) -> bool:
-        due = touch.state == "planned" and touch.dispatch == "service" and touch.send_us <= now_us
+        due = touch.state == "planned" and touch.dispatch == "service" and touch.due_us <= now_us
         return touch.state in _IN_HAND or (self._restored and due)
 
     def _put_ledgers(

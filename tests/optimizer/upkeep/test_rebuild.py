@@ -12,6 +12,7 @@ from hypothesis.stateful import rule
 from optimizer.dispatch.routes import Routes
 from optimizer.engine import Engine
 from optimizer.errors import Conflict
+from optimizer.store.rows import TouchRow
 from optimizer.upkeep.rebuild import Rebuild
 from tests.optimizer.engine_example import ATTRIBUTES, ProcessDied, Rig, campaign, only
 from tests.optimizer.test_engine import Service
@@ -29,7 +30,6 @@ PROJECTIONS = (
     "event_keys",
     "rewards",
 )
-STATE, LEASE = 7, slice(12, 14)
 
 
 class Killed(Exception):
@@ -50,20 +50,26 @@ def rebuild(rig: Rig, *, restored: bool = False, dies_after: int | None = None) 
 
 
 def projections(rig: Rig) -> dict[str, set[tuple[Any, ...]]]:
-    """Every row of the projections; when a decision was closed is not in the logs, and no part of them."""
+    """Every row of the projections.
+
+    When a decision was closed, and when somebody is asked about a touch, is not in the logs, and no part of them.
+    """
     found = rig.dump(*PROJECTIONS)
     found["rewards"] = {row[:-1] for row in found["rewards"]}
+    touches = {TouchRow._make(row) for row in found["touches"]}
+    found["touches"] = {row._replace(lease_until_us=None) if row.state == "unknown" else row for row in touches}
     return found
 
 
 def expected(before: dict[str, set[tuple[Any, ...]]]) -> dict[str, set[tuple[Any, ...]]]:
     """What a rebuild makes of touches in hand, whose next transition it logs."""
     rows = set()
-    for row in before["touches"]:
-        if row[STATE] in {"leased", "sending"}:
-            rows.add((*row[:STATE], "unknown", row[8] + 1, *row[9:12], None, None))
+    for touch in map(TouchRow._make, before["touches"]):
+        if touch.state in {"leased", "sending"}:
+            lost = touch._replace(state="unknown", seq=touch.seq + 1, lease_token=None, lease_until_us=None)
+            rows.add(lost._replace(reason="rebuilt"))
         else:
-            rows.add(row)
+            rows.add(touch)
     return {**before, "touches": rows}
 
 

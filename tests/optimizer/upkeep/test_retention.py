@@ -34,7 +34,16 @@ pytestmark = pytest.mark.databases
 
 JANUARY, FEBRUARY, MARCH = Month(2026, 1), Month(2026, 2), Month(2026, 3)
 KEEP = timedelta(days=30)
-OF_DECISIONS = ("decisions", "touches", "touch_transitions", "rewards", "voids", "request_keys", "occasion_keys")
+OF_DECISIONS = (
+    "decisions",
+    "touches",
+    "touch_transitions",
+    "touch_attempts",
+    "rewards",
+    "voids",
+    "request_keys",
+    "occasion_keys",
+)
 CUSTOMERS = 5
 
 
