@@ -45,8 +45,12 @@ version: 1
 campaign: {{id: receipts, name: Receipts, category: transactional, starts_at: 2020-01-01T00:00:00Z}}
 catalog:
   messages:
-    - {{id: paid, creatives: {{again: {{template: paid, version: 1}}, asked: {{template: paid, version: 1}}}}}}
-  channels: [{{id: again, cost: 0.0}}, {{id: asked, cost: 0.0}}]
+    - id: paid
+      creatives:
+        hook: {{template: paid, version: 1}}
+        asked: {{template: paid, version: 1}}
+        again: {{template: paid, version: 1}}
+  channels: [{{id: hook, cost: 0.0}}, {{id: asked, cost: 0.0}}, {{id: again, cost: 0.0}}]
   no_send: false
 policy: {{kind: uniform}}
 delivery: {{retries: {{max: {RETRIES["receipts"]}, first: 1s}}}}

@@ -212,7 +212,7 @@ class Load:
             questions = []
             for _ in range(chance.choice([1, 1, 1, 5])):
                 asked += 1
-                campaign = chance.choices(["singles", "receipts"], [5, 1])[0]
+                campaign = chance.choices(["singles", "receipts"], [5, 2])[0]
                 who = f"c-{chance.randrange(self.customers)}"
                 questions.append({"campaign_id": campaign, "customer_id": who, "request_id": f"q-{number}-{asked}"})
             if len(questions) == 1:
