@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import event
 
 from optimizer import runs
+from optimizer.bound import BoundEngine
 from optimizer.contacts import gather
 from optimizer.decisions import Decision, DecisionRequest, Decisions, Prepared
 from optimizer.dispatch.routes import Route, Routes
@@ -204,6 +205,16 @@ def test_the_explanation_shows_what_contact_rules_knew() -> None:
         rig.ask(of="other")
         refused = rig.ask()
         assert rig.engine.explain(refused.decision_id).contact == known(rig, refused)
+
+
+def test_who_may_see_some_campaigns_alone_is_told_when_others_sent_something_and_not_what() -> None:
+    with Rig(only("push", "other"), pushed(**WEEK)) as rig:
+        rig.ask(of="other")
+        refused = rig.ask()
+        bound = BoundEngine(rig.engine, frozenset({"camp"}))
+        assert bound.explain(refused.decision_id).contact == {
+            "touches": [[int(AT), "planned", None, "push", None, None]]
+        }
 
 
 # How a campaign stands does not change beneath a decision
