@@ -47,7 +47,7 @@ LEAST: Final = 2000
 _CONFIGS: Final = Path(__file__).parents[2] / "configs"
 _SETTINGS: Final = Path(__file__).with_name("schemathesis.toml")
 _DOCUMENT: Final = "/openapi.json"
-_OPEN: Final = ("GET /healthz", "GET /readyz")
+_OPEN: Final = ("GET /healthz", "GET /readyz", "GET /unsubscribe/{token}", "POST /unsubscribe/{token}")
 """What is answered to everybody."""
 _REFUSED: Final = frozenset({400, 401, 405, 415, 422})
 """What whoever has no key may be answered; besides 401 these are for requests that are malformed."""
