@@ -76,8 +76,8 @@ def customer_data(customer_id: Key, engine: TheEngine) -> StreamingResponse:
 def erase_customer(customer_id: Key, engine: TheEngine, caller: TheCaller) -> None:
     """Erase a customer: facts, addresses, consents, and the link to what was decided; planned touches are cancelled.
 
-    Decisions and their rewards stay, under a subject that names nobody any more. An address that must not be reached
-    stays suppressed.
+    Decisions and their rewards stay, under a subject that names nobody any more. The addresses of a customer who must
+    not be reached stay suppressed; a suppression by id goes with the customer.
     """
     engine.erase_customer(customer_id, by=caller.by)
 

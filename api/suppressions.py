@@ -55,8 +55,10 @@ def suppress_many(body: SpooledBody, engine: TheEngine, caller: TheCaller) -> St
 def lift(body: WhomIn, engine: TheEngine, caller: TheCaller) -> Suppressions:
     """Let a customer or an address be reached again, who has agreed to it anew; what still stands against it.
 
-    With a customer go the suppressions of every address that is stored for the customer. With `channel`, those of that
-    channel alone.
+    Name the customer: then go the suppressions of the customer and of every address that is stored for the customer.
+    With an address goes the address's alone, as when it has a new owner: a customer who unsubscribed or complained
+    stays suppressed by id, which the answer about an address does not show. With `channel`, those of that channel
+    alone; what was suppressed on every channel is lifted without one.
     """
     return Suppressions.held(engine.lift(body.whom(), by=caller.by))
 

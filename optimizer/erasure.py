@@ -3,12 +3,11 @@
 Gone are the customer's facts, addresses and consents, and the only link between the customer's id and the subject of
 the logs. Decisions keep their context, propensity and reward, so that models, reports and `verify` are what they were.
 What must not be forgotten with the customer is that an address does not want to be reached: that is kept by keyed
-digest.
+digest. The digest of the customer's id goes: who is stored anew under the same id is somebody new.
 """
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -35,6 +34,8 @@ if TYPE_CHECKING:
 
 EVER_US: Final = int(np.iinfo(np.int64).max)
 """Later than everything that was logged."""
+_LIFTINGS: Final = 1_000
+"""How many liftings of one customer or address are looked at, the latest."""
 
 
 def erase(connection: Connection, runtime: Runtime, outbox: Outbox, customer_id: str, by: str) -> None:
@@ -68,27 +69,35 @@ def events_of(connection: Connection, tenant: str, subject_id: str, heads: Seque
 
 
 def _suppress(connection: Connection, runtime: Runtime, row: CustomerRow, heads: Sequence[DecisionHead]) -> None:
-    """Keep which of the customer's addresses must not be reached again; what is suppressed already stays so."""
-    addresses = addresses_of(row.addresses)
-    if not addresses:
-        return
-    now_us = runtime.now_us()
-    refusals = [
-        Refusal(channel, Cause.NO_CONSENT, now_us) for channel in _refused(orjson.loads(row.consents), addresses)
-    ]
-    told = events_of(connection, runtime.tenant, row.subject_id, heads)
-    refusals += _reacted(connection, runtime, told, heads, _lifted_us(connection, runtime, row))
+    """Keep by the customer's addresses where the customer must not be reached; what says it by the id goes.
+
+    What is suppressed already stays so. An address that was lifted by itself after the customer's refusal stays lifted.
+    """
     (barred,) = bars(connection, runtime, [row])
-    refusals += [Refusal(bar.channel, Cause(bar.row.cause), bar.row.at_us) for bar in barred]
-    rows = [
-        SuppressionRow(
-            runtime.tenant, each, address_digest(runtime.secret, address), refusal.cause.value, refusal.at_us
-        )
-        for refusal in refusals
-        for each, address in addresses.items()
-        if refusal.channel in {each, EVERY}
-    ]
-    suppressions.insert_suppressions(connection, rows)
+    by_id = [bar.row for bar in barred if bar.of == "customer"]
+    standing = [Refusal(each.channel, Cause(each.cause), each.at_us) for each in by_id]
+    addresses = addresses_of(row.addresses)
+    if addresses:
+        told = _told(connection, runtime, events_of(connection, runtime.tenant, row.subject_id, heads), heads)
+        lifted = _liftings(connection, runtime, audit.customer_object(runtime.secret, row.customer_id))
+        now_us = runtime.now_us()
+        unwilling = set(_refused(orjson.loads(row.consents), addresses))
+        rows = []
+        for channel, address in addresses.items():
+            freed = _liftings(connection, runtime, audit.address_object(runtime.secret, address))
+            freed_us = _last_us(freed, channel)
+            since_us = max(freed_us, _last_us(lifted, channel))
+            found = [Refusal(channel, Cause.NO_CONSENT, now_us)] if channel in unwilling else []
+            found += [refusal for refusal in standing if refusal.at_us > freed_us]
+            found += [refusal for refusal in told if refusal.at_us > since_us]
+            digest = address_digest(runtime.secret, address)
+            rows += [
+                SuppressionRow(runtime.tenant, channel, digest, refusal.cause.value, refusal.at_us)
+                for refusal in found
+                if refusal.channel in {channel, EVERY}
+            ]
+        suppressions.insert_suppressions(connection, rows)
+    suppressions.delete_suppressions(connection, by_id)
 
 
 def _refused(consents: Mapping[str, bool], addresses: Mapping[str, str]) -> Iterator[str]:
@@ -99,11 +108,14 @@ def _refused(consents: Mapping[str, bool], addresses: Mapping[str, str]) -> Iter
                 yield channel
 
 
-def _reacted(
-    connection: Connection, runtime: Runtime, told: Sequence[EventRow], heads: Sequence[DecisionHead], since_us: int
+def _told(
+    connection: Connection, runtime: Runtime, about: Sequence[EventRow], heads: Sequence[DecisionHead]
 ) -> list[Refusal]:
-    """What events received since then say against reaching the customer."""
-    strong = [event for event in told if event.name in REFUSALS and event.received_us > since_us]
+    """What events about the customer say, those too that were recorded before refusals acted at once.
+
+    Bounces are not among them: they were the address's that was known then.
+    """
+    strong = [event for event in about if event.name in REFUSALS]
     if not strong:
         return []
     sent = touches.touches_by_ids(connection, runtime.tenant, [head.decision_id for head in heads])
@@ -115,12 +127,19 @@ def _reacted(
         if event.decision_id is None and event.request_id is not None:
             channel = by_request.get((event.campaign_id or "", event.request_id))
         refusals.append(refusal_of(event, channel))
-    return [refusal for refusal in refusals if refusal is not None]
+    return [refusal for refusal in refusals if refusal is not None and refusal.cause is not Cause.BOUNCED]
 
 
-def _lifted_us(connection: Connection, runtime: Runtime, row: CustomerRow) -> int:
-    """When the customer, or one of the addresses, was last allowed to be reached again; before everything if never."""
-    objects = [audit.customer_object(runtime.secret, row.customer_id)]
-    objects += [audit.address_object(runtime.secret, each) for each in addresses_of(row.addresses).values()]
-    latest = partial(entries.latest_entries, connection, runtime.tenant, limit=1, action=audit.Action.LIFTED.value)
-    return max((found[0].at_us for each in objects if (found := latest(object_=each))), default=-1)
+def _liftings(connection: Connection, runtime: Runtime, object_: str) -> dict[str, int]:
+    """When it was last allowed that a customer or an address be reached again, by channel of what was lifted."""
+    found: dict[str, int] = {}
+    action = audit.Action.LIFTED.value
+    for entry in entries.latest_entries(connection, runtime.tenant, limit=_LIFTINGS, object_=object_, action=action):
+        for channel in orjson.loads(entry.details):
+            found.setdefault(channel, entry.at_us)
+    return found
+
+
+def _last_us(lifted: Mapping[str, int], channel: str) -> int:
+    """When it was last lifted for this channel; before everything if never."""
+    return max(lifted.get(channel, -1), lifted.get(EVERY, -1))

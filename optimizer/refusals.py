@@ -68,27 +68,28 @@ def refuse(
 ) -> None:
     """Let refusals act, by subject; the transaction holds the subjects, of whom `people` has those who are known.
 
-    An address is suppressed on its channel; where none is known for it, and for every channel, the customer is.
+    Who says no is suppressed by id, so that they are not reached by another address that is stored later, and so is the
+    address that they have, whoever it belongs to. A bounce is the address's alone where that is known.
     """
     rows = [
         SuppressionRow(runtime.tenant, channel, digest, refusal.cause.value, refusal.at_us)
         for subject_id, mine in refusals.items()
         if subject_id in people
         for refusal in mine
-        for channel, digest in _barred_by(runtime.secret, people[subject_id], refusal.channel)
+        for channel, digest in _barred_by(runtime.secret, people[subject_id], refusal)
     ]
     suppressions.insert_suppressions(connection, rows)
     channels = {subject_id: {refusal.channel for refusal in mine} for subject_id, mine in refusals.items()}
     take_back(connection, runtime, channels)
 
 
-def _barred_by(secret: Secret, person: CustomerRow, channel: str) -> Iterator[tuple[str, str]]:
-    """The channels and digests that are suppressed where a customer refuses a channel."""
-    addresses = addresses_of(person.addresses)
+def _barred_by(secret: Secret, person: CustomerRow, refusal: Refusal) -> Iterator[tuple[str, str]]:
+    """The channels and digests that are suppressed where a customer refuses so."""
+    channel, addresses = refusal.channel, addresses_of(person.addresses)
     for each in addresses if channel == EVERY else (channel,):
         if each in addresses:
             yield each, address_digest(secret, addresses[each])
-    if channel not in addresses:
+    if channel not in addresses or refusal.cause is not Cause.BOUNCED:
         yield channel, customer_digest(secret, person.customer_id)
 
 

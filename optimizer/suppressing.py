@@ -78,6 +78,10 @@ def lift(connection: Connection, runtime: Runtime, whom: Whom, by: str) -> list[
     """Let a customer (with every address that is stored) or an address be reached again; what still bars them.
 
     On one channel, or whatever bars them on any. A suppression on every channel is lifted as such alone.
+
+    With an address nothing else is lifted: it may have got another owner. The customers who refused by it stay
+    suppressed by id, which the answer cannot tell, for nobody is known by an address. Who agrees anew is lifted as the
+    customer.
     """
     found = about(connection, runtime, whom)
     lifted = [bar.row for bar in found if whom.channel in {EVERY, bar.row.channel}]
@@ -97,7 +101,7 @@ def about(connection: Connection, runtime: Runtime, whom: Whom) -> list[Bar]:
     else:
         digest = _digest(runtime, whom)
         rows = suppressions.suppressions_of(connection, runtime.tenant, [digest]).get(digest, [])
-        found = [Bar(row.channel, row, "customer" if whom.address is None else "address") for row in rows]
+        found = [Bar(row.channel, "customer" if whom.address is None else "address", row) for row in rows]
     return sorted(found)
 
 

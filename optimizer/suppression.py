@@ -65,11 +65,11 @@ def address_digest(secret: Secret, address: str) -> str:
 
 
 class Bar(NamedTuple):
-    """That a customer must not be reached on a channel (or on `EVERY`), and the suppression that says so, of whom."""
+    """That a customer must not be reached on a channel (or on `EVERY`), and of whom the suppression is that says so."""
 
     channel: str
-    row: SuppressionRow
     of: Literal["customer", "address"]
+    row: SuppressionRow
 
 
 def customer_digest(secret: Secret, customer_id: str) -> str:
@@ -110,7 +110,7 @@ def bars(connection: Connection, runtime: Runtime, people: Sequence[CustomerRow]
 
 
 def _bars_of(name: str, book: Mapping[str, str], known: Mapping[str, Sequence[SuppressionRow]]) -> list[Bar]:
-    found = [Bar(row.channel, row, "customer") for row in known.get(name, ())]
+    found = [Bar(row.channel, "customer", row) for row in known.get(name, ())]
     for channel, digest in book.items():
-        found += [Bar(channel, row, "address") for row in known.get(digest, ()) if row.channel in {channel, EVERY}]
+        found += [Bar(channel, "address", row) for row in known.get(digest, ()) if row.channel in {channel, EVERY}]
     return found

@@ -22,6 +22,7 @@ from optimizer.ids import IdSource
 from optimizer.recording import EventIn
 from optimizer.store import Store, touches
 from optimizer.store.customers import Customer
+from optimizer.suppressing import Whom
 from optimizer.yaml_file import read_yaml
 from tests import databases
 from tests.optimizer.engine_example import Notes
@@ -73,6 +74,10 @@ def parsed(text: str) -> Any:  # noqa: ANN401 - whatever it says
         return read_yaml(path).data
 
 
+def instant(text: str) -> datetime:
+    return datetime.strptime(text, "%Y-%m-%d %H:%M").replace(tzinfo=UTC)
+
+
 class Play:
     """The customers, the campaigns and the clock of one example."""
 
@@ -92,12 +97,10 @@ class Play:
         self.store_customers(CONSENTS)
         self.asked: list[Decision] = []
 
-    def store_customers(self, consents: dict[str, bool]) -> None:
+    def store_customers(self, consents: dict[str, bool], host: str = "example.com") -> None:
         self.engine.put_customers(
             [
-                Customer(
-                    name, {}, "Europe/Madrid", {"email": f"{name}@example.com", "sms": f"+3460000000{n}"}, consents
-                )
+                Customer(name, {}, "Europe/Madrid", {"email": f"{name}@{host}", "sms": f"+3460000000{n}"}, consents)
                 for n, name in enumerate(("ana", "ben"))
             ]
         )
@@ -119,8 +122,13 @@ class Play:
             self.decide(asked[1], asked[2], outcome)
         elif withdrawn := re.fullmatch(r"ana withdraws (\w+)", what):
             self.store_customers(CONSENTS | {withdrawn[1]: False})
-        elif contacted := re.fullmatch(r"ana contacted by (\w+)", what):
-            self.tell("contacted", customer_id="ana", fields={"channel": contacted[1]})
+        elif what == "ana has another email":
+            self.store_customers(CONSENTS, "example.org")
+        elif what == "ana is let again":
+            assert self.engine.lift(Whom("ana")) == []
+        elif contacted := re.fullmatch(r"(\w+) contacted by (\w+)(?: on (.+))?", what):
+            at = instant(contacted[3]) if contacted[3] else None
+            self.tell("contacted", at, customer_id=contacted[1], fields={"channel": contacted[2]})
         elif happened := re.fullmatch(r"ana (\w+)", what):
             self.tell(happened[1], decision_id=self.last_touch)
         else:
@@ -136,8 +144,8 @@ class Play:
         """The last decision that sends something."""
         return next(each.decision_id for each in reversed(self.asked) if each.reason is None)
 
-    def tell(self, name: str, **names: Any) -> None:  # noqa: ANN401 - what an event names
-        self.engine.record([EventIn(f"e{self.clock.now().isoformat()}", name, **names)])
+    def tell(self, name: str, at: datetime | None = None, **names: Any) -> None:  # noqa: ANN401 - what an event names
+        self.engine.record([EventIn(f"e{self.clock.now().isoformat()}", name, at, **names)])
 
     def decide(self, campaign_id: str, customer_id: str, outcome: str) -> None:
         (made,) = self.engine.decide([DecisionRequest(campaign_id, customer_id, f"r{len(self.asked)}")])
@@ -161,7 +169,7 @@ class Play:
 def test_an_example_of_the_page_happens_as_it_says(example: Example) -> None:
     play = Play(example.rules)
     for when, what, outcome in example.rows:
-        play.come_to(datetime.strptime(when, "%Y-%m-%d %H:%M").replace(tzinfo=UTC))
+        play.come_to(instant(when))
         try:
             play.do(what, outcome)
         except AssertionError as error:

@@ -24,11 +24,12 @@ class EventObserved(Sent):
     or the one that `campaign_id` names, counts it for the customer's latest decision that it can belong to.
 
     Some names act at once. `sent` and `shown` say that your platform made a touch; `delivered`, `opened`, `clicked`,
-    `converted` and `bounced`, what became of it. `unsubscribed`, `complained`, and `bounced` with the field
-    `permanent: true`, suppress the customer's address on the channel of the decision, else on the one in the field
-    `channel`, else on every one, and cancel what is planned there. `contacted` tells of a touch that another system
-    made, or will make at `occurred_at`: it names a customer alone, and has the field `channel` and, where they are
-    known, `message`, `campaign`, `offer` and `counts` (whether it counts for contact limits; by default it does).
+    `converted` and `bounced`, what became of it. `unsubscribed` and `complained` suppress the customer and the
+    customer's address on the channel of the decision, else on the one in the field `channel`, else on every one, and
+    cancel what is planned there; so does `bounced` with the field `permanent: true`, of the address alone where it is
+    known. `contacted` tells of a touch that another system made, or will make at `occurred_at`: it names a customer
+    alone, and has the field `channel` and, where they are known, `message`, `campaign`, `offer` and `counts` (whether
+    it counts for contact limits; by default it does).
     """
 
     model_config = ConfigDict(

@@ -82,7 +82,8 @@ class Suppressions(BaseModel):
     )
 
     suppressions: list[HeldSuppression] = Field(
-        description="Those of a customer, and of every address that is stored for the customer; or of the address."
+        description="Those of a customer, and of every address that is stored for the customer; or those of the"
+        " address, which do not tell whether a customer who has it is suppressed."
     )
 
     @classmethod

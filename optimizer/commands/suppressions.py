@@ -55,7 +55,10 @@ def remove(
     config: Config = CONFIG,
     tenant: Tenant = DEFAULT_TENANT,
 ) -> None:
-    """Let a customer (with every address that is stored) or an address be reached again, who has agreed anew."""
+    """Let a customer (with every address that is stored) be reached again, who has agreed anew, or an address alone.
+
+    A customer who unsubscribed or complained stays suppressed by id when only the address is removed.
+    """
     whom = Whom(customer_id, address, channel or EVERY)
     with opened(config, tenant) as (_, engine):
         _show(engine.lift(whom, by=operator()))

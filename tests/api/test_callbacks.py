@@ -38,9 +38,9 @@ def state(engine: Engine, decision_id: str) -> str:
     return engine.runtime.store.read(read)
 
 
-def suppressed(client: TestClient) -> list[tuple[str | None, str]]:
+def suppressed(client: TestClient) -> list[tuple[str, str | None, str]]:
     found = client.post("/v1/suppressions:check", json={"customer_id": "ana"}).json()["suppressions"]
-    return [(each["channel"], each["cause"]) for each in found]
+    return sorted((each["of"], each["channel"], each["cause"]) for each in found)
 
 
 def test_a_signed_report_moves_the_touch_and_is_counted_once(engine: Engine, client: TestClient, sent: str) -> None:
@@ -58,12 +58,12 @@ def test_a_bounce_for_good_and_a_complaint_act_at_once(engine: Engine, client: T
     report(client, engine, {"name": "Bounce", "decision_id": sent})
     assert (state(engine, sent), suppressed(client)) == ("bounced", [])
     report(client, engine, {"name": "Bounce", "decision_id": sent, "permanent": True}, message_id="msg-2")
-    assert suppressed(client) == [("email", "bounced")]
+    assert suppressed(client) == [("address", "email", "bounced")]
 
 
 def test_a_complaint_is_heard_by_the_providers_own_name(engine: Engine, client: TestClient, sent: str) -> None:
     report(client, engine, {"name": "Spam", "decision_id": sent})
-    assert suppressed(client) == [("email", "complained")]
+    assert suppressed(client) == [("address", "email", "complained"), ("customer", "email", "complained")]
 
 
 def test_each_row_of_many_is_answered_and_no_good_one_is_lost(engine: Engine, client: TestClient, sent: str) -> None:

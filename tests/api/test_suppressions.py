@@ -43,6 +43,18 @@ def test_who_is_suppressed_stays_so_until_that_is_lifted(client: TestClient) -> 
     assert check(client, {"address": "ana@example.com"}) == []
 
 
+def test_an_address_is_lifted_alone_and_with_a_customer_everything(client: TestClient) -> None:
+    client.put("/v1/customers/ana", json={"addresses": {"email": "ana@example.com"}})
+    told = {"event_id": "e1", "name": "unsubscribed", "customer_id": "ana", "fields": {"channel": "email"}}
+    client.post("/v1/events", json=told)
+    assert check(client, ANA) == [held("email", of, "unsubscribed") for of in ("address", "customer")]
+    answer = client.post("/v1/suppressions:lift", json={"address": "ana@example.com"})
+    assert answer.json() == {"suppressions": []}
+    assert check(client, ANA) == [held("email", "customer", "unsubscribed")]
+    assert client.post("/v1/suppressions:lift", json=ANA).json() == {"suppressions": []}
+    assert check(client, ANA) == []
+
+
 def test_each_row_of_many_is_taken_or_answered_with_what_is_wrong(client: TestClient) -> None:
     answers = lines(
         client,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -200,7 +201,7 @@ def test_who_reacted_so_to_a_message_is_not_reached_again_on_its_channel(
 
 @pytest.mark.parametrize(
     ("fields", "channels"),
-    [({}, {"email", "push", ""}), ({"channel": "push"}, {"push"}), ({"channel": "fax"}, {"fax"})],
+    [({}, {"email", "push"}), ({"channel": "push"}, {"push"}), ({"channel": "fax"}, set())],
 )
 def test_who_unsubscribed_without_naming_a_message_is_not_reached_on_the_channel_that_was_meant(
     fields: dict[str, str], channels: set[str]
@@ -209,7 +210,8 @@ def test_who_unsubscribed_without_naming_a_message_is_not_reached_on_the_channel
         rig.engine.put_customers([ANA])
         rig.tell("e1", "unsubscribed", customer_id="ana", fields=fields)
         rig.engine.erase_customer("ana")
-        assert {channel for channel, _ in suppressed(rig)} == channels
+        addresses = {"email": digest(rig, "ana@example.com"), "push": digest(rig, "token-1")}
+        assert suppressed(rig) == {(each, addresses[each]): Cause.UNSUBSCRIBED for each in channels}
 
 
 @pytest.mark.parametrize(
@@ -250,15 +252,51 @@ def test_who_comes_back_with_a_suppressed_address_is_not_sent_to() -> None:
         assert list(suppressed(rig).values()) == [Cause.NO_CONSENT], "and stays suppressed, for the first cause"
 
 
-def test_a_customer_who_was_suppressed_by_id_leaves_the_addresses_suppressed() -> None:
+def test_a_customer_who_was_suppressed_by_id_leaves_the_addresses_suppressed_and_the_id_free() -> None:
     with Rig(only("email")) as rig:
         rig.engine.put_customers([ANA])
-        rig.engine.suppress([(Whom("ana", channel="email"), Cause.REQUESTED)])
+        rig.engine.suppress([(Whom("ana", channel="email"), Cause.REQUESTED), (Whom("bob"), Cause.REQUESTED)])
         rig.engine.erase_customer("ana")
         assert suppressed(rig) == {
-            ("email", customer_digest(SECRET, "ana")): Cause.REQUESTED,
             ("email", digest(rig, "ana@example.com")): Cause.REQUESTED,
+            ("", customer_digest(SECRET, "bob")): Cause.REQUESTED,
         }
+        assert rig.engine.suppressions(Whom("ana")) == []
+        rig.engine.put_customers([Customer("ana", {}, None, {"email": "another@example.com"})])
+        assert rig.ask("ana").reason is None, "somebody new"
+
+
+def test_the_address_that_came_after_the_refusal_stays_suppressed_for_the_same_cause() -> None:
+    with Rig(only("email")) as rig:
+        rig.engine.put_customers([ANA])
+        rig.tell("e1", "unsubscribed", customer_id="ana", fields={"channel": "email"})
+        rig.engine.put_customers([replace(ANA, addresses={"email": "ana@example.org"})])
+        rig.pass_by(hours=1)
+        rig.tell("e2", "bounced", customer_id="ana", fields={"channel": "email", "permanent": True})
+        rig.engine.erase_customer("ana")
+        expected = {("email", digest(rig, f"ana@example.{end}")): Cause.UNSUBSCRIBED for end in ("com", "org")}
+        assert suppressed(rig) == expected
+
+
+def test_an_address_that_is_lifted_on_one_channel_is_suppressed_on_the_others_at_the_erasure() -> None:
+    with Rig(only("email")) as rig:
+        rig.engine.put_customers([Customer("ana", {}, None, {"sms": "+52 55 1234", "chat": "+52551234"})])
+        whom = Whom(address="+52551234", channel="sms"), Whom("ana")
+        rig.engine.suppress([(each, Cause.REQUESTED) for each in whom])
+        rig.pass_by(hours=1)
+        assert rig.engine.lift(Whom(address="+52551234")) == []
+        rig.engine.erase_customer("ana")
+        assert suppressed(rig) == {("chat", digest(rig, "+52551234")): Cause.REQUESTED}
+
+
+def test_an_event_from_before_refusals_acted_is_kept_at_the_erasure() -> None:
+    with Rig(only("email")) as rig:
+        rig.engine.put_customers([ANA])
+        made = rig.ask("ana")
+        rig.tell("e1", "complained", decision_id=made.decision_id)
+        rig.execute("delete from suppressions")
+        rig.engine.erase_customer("ana")
+        assert suppressed(rig) == {("email", digest(rig, "ana@example.com")): Cause.COMPLAINED}
 
 
 @pytest.mark.parametrize("whom", [Whom("ana"), Whom("ana", channel="email"), Whom(address="ana@example.com")])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from optimizer.engine import Engine
 from optimizer.recording import EventIn, Status
 from optimizer.store import Store, events
 from optimizer.store.customers import Customer
+from optimizer.store.suppressions import insert_suppressions
 from optimizer.suppressing import Whom
 from optimizer.suppression import EVERY, Cause, address_digest, customer_digest
 from tests import databases
@@ -32,8 +34,8 @@ pytestmark = pytest.mark.databases
 
 ANA = Customer("ana", {}, "Europe/Paris", {"email": "ana@example.com"}, {"mail": True, "token": True})
 EMAIL = ("email", address_digest(SECRET, "ana@example.com"))
-PUSH = ("push", customer_digest(SECRET, "ana"))
-ALL = (EVERY, customer_digest(SECRET, "ana"))
+MAIL, PUSH, ALL = ((channel, customer_digest(SECRET, "ana")) for channel in ("email", "push", EVERY))
+NO_MAIL = {EMAIL: "unsubscribed", MAIL: "unsubscribed"}
 
 
 def waiting(channel: str, name: str, consent: str | None = None) -> CampaignFile:
@@ -62,18 +64,18 @@ def planned(rig: Rig, *of: str) -> list[Decision]:
 
 NAMED: list[tuple[dict[str, Any], dict[str, Any], dict[tuple[str, str], str], list[str]]] = [
     # what the event names, its fields, what is suppressed, what becomes of the touches mail, also mail, push
-    ({"request": True}, {}, {EMAIL: "unsubscribed"}, ["cancelled", "cancelled", "planned"]),
-    ({"decision": True}, {"channel": "push"}, {EMAIL: "unsubscribed"}, ["cancelled", "cancelled", "planned"]),
-    ({}, {"channel": "email"}, {EMAIL: "unsubscribed"}, ["cancelled", "cancelled", "planned"]),
+    ({"request": True}, {}, NO_MAIL, ["cancelled", "cancelled", "planned"]),
+    ({"decision": True}, {"channel": "push"}, NO_MAIL, ["cancelled", "cancelled", "planned"]),
+    ({}, {"channel": "email"}, NO_MAIL, ["cancelled", "cancelled", "planned"]),
     ({}, {"channel": "push"}, {PUSH: "unsubscribed"}, ["planned", "planned", "cancelled"]),
     ({}, {}, {EMAIL: "unsubscribed", ALL: "unsubscribed"}, ["cancelled"] * 3),
     ({}, {"channel": ["email"]}, {EMAIL: "unsubscribed", ALL: "unsubscribed"}, ["cancelled"] * 3),
-    ({"unknown": True}, {"channel": "email"}, {EMAIL: "unsubscribed"}, ["cancelled", "cancelled", "planned"]),
+    ({"unknown": True}, {"channel": "email"}, NO_MAIL, ["cancelled", "cancelled", "planned"]),
 ]
 
 
 @pytest.mark.parametrize(("names", "fields", "keys", "states"), NAMED)
-def test_the_address_on_the_channel_that_is_meant_is_suppressed_and_what_is_planned_there_taken_back(
+def test_who_says_no_is_suppressed_with_the_address_on_the_channel_that_is_meant_and_what_is_planned_taken_back(
     names: dict[str, Any], fields: dict[str, Any], keys: dict[tuple[str, str], str], states: list[str]
 ) -> None:
     with Rig(waiting("email", "mail"), waiting("email", "more"), waiting("push", "token")) as rig:
@@ -101,17 +103,17 @@ def test_the_address_on_the_channel_that_is_meant_is_suppressed_and_what_is_plan
 
 
 @pytest.mark.parametrize(
-    ("name", "fields", "cause"),
+    ("name", "fields", "keys"),
     [
-        ("complained", {}, "complained"),
-        ("bounced", {"permanent": True}, "bounced"),
-        ("bounced", {}, None),
-        ("bounced", {"permanent": "yes"}, None),
-        ("opened", {}, None),
+        ("complained", {}, {EMAIL: "complained", MAIL: "complained"}),
+        ("bounced", {"permanent": True}, {EMAIL: "bounced"}),
+        ("bounced", {}, {}),
+        ("bounced", {"permanent": "yes"}, {}),
+        ("opened", {}, {}),
     ],
 )
-def test_complaints_and_lasting_bounces_act_so_too_and_nothing_else(
-    name: str, fields: dict[str, Any], cause: str | None
+def test_complaints_act_so_too_and_lasting_bounces_on_the_address_alone_and_nothing_else(
+    name: str, fields: dict[str, Any], keys: dict[tuple[str, str], str]
 ) -> None:
     with Rig(waiting("email", "mail"), waiting("email", "more")) as rig:
         rig.engine.put_customers([ANA])
@@ -120,8 +122,8 @@ def test_complaints_and_lasting_bounces_act_so_too_and_nothing_else(
         rig.engine.pause("more")
         rig.jobs()
         rig.tell("e1", name, decision_id=mail.decision_id, fields=fields)
-        assert suppressed(rig) == ({EMAIL: cause} if cause else {})
-        assert rig.touch(more.decision_id).state == ("cancelled" if cause else "planned")
+        assert suppressed(rig) == keys
+        assert rig.touch(more.decision_id).state == ("cancelled" if keys else "planned")
         assert "cancelled" not in rig.states(mail.decision_id), "it went out"
 
 
@@ -132,7 +134,7 @@ def test_a_refusal_of_a_decision_that_is_not_known_yet_acts_when_it_appears() ->
         assert rig.tell("e1", "unsubscribed", campaign_id="mail", request_id="later") is Status.PARKED
         assert rig.touch(more.decision_id).state == "planned"
         made = rig.ask("ana", "later", of="mail")
-        assert suppressed(rig) == {EMAIL: "unsubscribed"}
+        assert suppressed(rig) == NO_MAIL
         assert rig.states(made.decision_id) == ["planned", "cancelled"]
         assert rig.states(more.decision_id) == ["planned", "cancelled"]
         assert not rig.store.read(lambda c: events.count_parked(c, "default"))
@@ -147,8 +149,8 @@ def test_a_refusal_that_comes_after_the_reward_is_closed_acts_all_the_same() -> 
         late = rig.tell("e1", "unsubscribed", after=timedelta(hours=1), decision_id=made.decision_id)
         assert late is Status.LATE
         assert rig.states(more.decision_id) == ["planned", "cancelled"]
-        ((*_, at_us),) = rig.dump("suppressions")["suppressions"]
-        assert at_us == rig.row(made.decision_id).decided_us + 3_600_000_000, "since it was said"
+        said_us = rig.row(made.decision_id).decided_us + 3_600_000_000
+        assert {row[4] for row in rig.dump("suppressions")["suppressions"]} == {said_us}, "since it was said"
 
 
 def test_a_touch_without_a_channel_is_taken_back_where_every_channel_is_refused() -> None:
@@ -177,6 +179,58 @@ def test_who_is_suppressed_is_not_decided_for_until_it_is_lifted() -> None:
         assert rig.engine.lift(Whom("ana", channel="email"))[0].row.cause == Cause.UNSUBSCRIBED, "the push stays"
         assert rig.engine.lift(Whom("ana", channel="push")) == []
         assert rig.ask("ana").reason is None
+
+
+NEW = replace(ANA, addresses={"email": "ana@example.org"})
+
+
+@pytest.mark.parametrize("name", ["unsubscribed", "complained"])
+def test_a_new_address_does_not_bring_back_who_said_no_until_the_customer_is_lifted(name: str) -> None:
+    with Rig(waiting("email", "mail")) as rig:
+        rig.engine.put_customers([ANA])
+        (made,) = planned(rig, "mail")
+        rig.tell("e1", name, decision_id=made.decision_id)
+        rig.engine.put_customers([NEW])
+        assert rig.ask("ana", of="mail").reason == "suppressed"
+        for each in (ANA, NEW):
+            assert rig.engine.lift(Whom(address=each.addresses["email"])) == []
+        assert rig.ask("ana", of="mail").reason == "suppressed", "an address is lifted alone"
+        ((bar,), left) = rig.engine.suppressions(Whom("ana")), rig.engine.lift(Whom("ana"))
+        assert ((bar.channel, bar.of, bar.row.cause), left) == (("email", "customer", name), [])
+        assert rig.ask("ana", of="mail").reason is None
+
+
+def test_before_the_send_too_who_said_no_is_known_with_another_address() -> None:
+    with Rig(waiting("email", "mail")) as rig:
+        rig.engine.put_customers([ANA])
+        rig.tell("e1", "unsubscribed", customer_id="ana", fields={"channel": "email"})
+        rows = [bar.row for bar in rig.engine.suppressions(Whom("ana"))]
+        assert rig.engine.lift(Whom("ana")) == []
+        rig.engine.put_customers([NEW])
+        refused, allowed = (rig.ask("ana", of="mail") for _ in range(2))
+        # As if the customer had said no at the very instant at which the sending asks.
+        rig.store.write(lambda c: insert_suppressions(c, rows))
+        rig.clock.advance_to(refused.send_at or START)
+        rig.execute("update touches set due_us = due_us + 3600000000 where decision_id = ?", allowed.decision_id)
+        rig.jobs()
+        assert rig.states(refused.decision_id)[-1] == "cancelled"
+        assert rig.reasons(refused.decision_id)[-1] == "suppressed"
+        assert not rig.sender.sent
+        assert rig.engine.lift(Whom("ana")) == []
+        rig.pass_by(hours=1)
+        rig.jobs()
+        assert [touch.decision_id for touch in rig.sender.sent] == [allowed.decision_id]
+
+
+def test_who_gets_another_address_after_a_bounce_is_reached_by_it() -> None:
+    with Rig(only("email")) as rig:
+        rig.engine.put_customers([ANA])
+        rig.tell("e1", "bounced", customer_id="ana", fields={"channel": "email", "permanent": True})
+        assert rig.ask("ana").reason == "suppressed"
+        rig.engine.put_customers([NEW])
+        assert rig.ask("ana").reason is None
+        rig.engine.erase_customer("ana")
+        assert suppressed(rig) == {EMAIL: "bounced"}, "the new address did not"
 
 
 # Suppressing by hand
