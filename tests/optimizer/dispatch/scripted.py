@@ -18,7 +18,10 @@ UNKNOWN = Outcome(Result.UNKNOWN, "timed out")
 
 
 class Scripted:
-    """A sender that says of each touch what `script` says of it; what it was given is in `given`."""
+    """A sender that says of each touch what `script` says of it; what it was given is in `given`.
+
+    `refused` counts how often it said, of each, that it was not sent.
+    """
 
     def __init__(
         self, script: Callable[[Outgoing], Outcome] = lambda _: SENT, *, batch: int = 5_000, needs_address: bool = False
@@ -27,6 +30,7 @@ class Scripted:
         self.batch = batch
         self.needs_address = needs_address
         self.given: list[str] = []
+        self.refused: Counter[str] = Counter()
         self.pages: list[int] = []
         self.during: Callable[[], Any] = bool
 
@@ -34,7 +38,11 @@ class Scripted:
         self.pages.append(len(touches))
         self.given += [touch.decision_id for touch in touches]
         self.during()
-        return [self.script(touch) for touch in touches]
+        outcomes = [self.script(touch) for touch in touches]
+        for touch, outcome in zip(touches, outcomes, strict=True):
+            if outcome.result in {Result.TEMPORARY, Result.PERMANENT}:
+                self.refused[touch.decision_id] += 1
+        return outcomes
 
     @property
     def times(self) -> Counter[str]:
@@ -45,7 +53,13 @@ class Scripted:
 class Answering(Scripted):
     """The same, which can be asked afterwards."""
 
-    answer: Outcome = SENT
+    answer: Outcome | None = SENT
+    """What it says of each touch; None: what is true."""
 
     def ask(self, touches: Sequence[Outgoing]) -> Sequence[Outcome]:
-        return [self.answer] * len(touches)
+        if self.answer is not None:
+            return [self.answer] * len(touches)
+        return [
+            Outcome(Result.TEMPORARY) if self.times[each.decision_id] <= self.refused[each.decision_id] else SENT
+            for each in touches
+        ]

@@ -158,9 +158,9 @@ def timed() -> dict[str, Any]:
 # Quiet hours
 
 
-def quiet(start: str, end: str, catalog: dict[str, Any] | None = None) -> CampaignFile:
+def quiet(start: str, end: str) -> CampaignFile:
     hours = {"from": start, "to": end, "action": "defer"}
-    return only("email", contact_policy={"quiet_hours": [hours]}, **({"catalog": catalog} if catalog else {}))
+    return only("email", contact_policy={"quiet_hours": [hours]})
 
 
 def test_a_retry_that_falls_into_quiet_hours_waits_until_they_are_over() -> None:

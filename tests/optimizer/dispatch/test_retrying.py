@@ -27,7 +27,8 @@ LEASE_S = LEASE_US // 1_000_000
 
 
 def limited(**delivery: Any) -> CampaignFile:  # noqa: ANN401 - any field
-    return only("email", settings={"max_touches_per_customer": 1}, **({"delivery": delivery} if delivery else {}))
+    parts: dict[str, Any] = {"delivery": delivery} if delivery else {}
+    return only("email", settings={"max_touches_per_customer": 1}, **parts)
 
 
 def heard(rig: Rig, decision_id: str) -> list[tuple[int, str, str | None]]:
