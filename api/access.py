@@ -77,6 +77,7 @@ CAMPAIGNS: Final = "/v1/campaigns/"
 """Below this the path names a campaign."""
 
 _BY_PATH: Final = {(rule.method, rule.path): rule for rule in RULES}
+_OPEN: Final = frozenset(rule.path for rule in RULES if rule.open and rule.path.endswith("/"))
 _VERSION: Final = len("/v1/")
 
 
@@ -85,7 +86,9 @@ def rule_of(method: str, path: str) -> Rule:
     method = "GET" if method == "HEAD" else method
     found = _BY_PATH.get((method, path))
     if found is None:
-        found = _BY_PATH.get((method, path[: path.find("/", _VERSION) + 1]))
+        above = path[: path.find("/", _VERSION) + 1]
+        # What no key is asked for is told without one, too, that it does not take another method.
+        found = _BY_PATH.get((method, above)) or (Rule(method, above, None, open=True) if above in _OPEN else None)
     return found or Rule(method, path, Scope.ADMIN)
 
 

@@ -5,12 +5,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from fastapi.testclient import TestClient
 
 from api.access import ALIVE, READY, RULES, UNSUBSCRIBE, rule_of
+from api.app import create_app
 from optimizer.keys import Scope
+from tests.api.keyed import a_key
 
 if TYPE_CHECKING:
-    from fastapi.testclient import TestClient
+    from optimizer.engine import Engine
 
 
 def test_every_route_has_a_rule_and_every_rule_a_route(client: TestClient) -> None:
@@ -48,6 +51,14 @@ def test_a_route_needs_its_scope(method: str, path: str, scope: Scope | None) ->
 @pytest.mark.parametrize("method", ["GET", "POST", "OPTIONS", "TRACE"])
 def test_what_is_in_no_rule_is_locked(method: str, path: str) -> None:
     assert rule_of(method, path).scope is Scope.ADMIN
+
+
+def test_what_needs_no_key_says_without_one_that_it_does_not_take_a_method(engine: Engine) -> None:
+    a_key(engine)
+    with TestClient(create_app(engine)) as client:
+        for method, path in (("PUT", "/unsubscribe/x"), ("GET", "/v1/callbacks/email"), ("TRACE", "/unsubscribe/x")):
+            assert client.request(method, path).status_code == 405
+            assert rule_of(method, path) not in RULES
 
 
 _NO_KEY = {ALIVE: "none", READY: "none", UNSUBSCRIBE: "link", "/v1/callbacks/": "signature"}

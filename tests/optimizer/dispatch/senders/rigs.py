@@ -65,7 +65,7 @@ def log_rig(folder: Path) -> Iterator[Rig]:
 
 @contextmanager
 def smtp_rig(folder: Path) -> Iterator[Rig]:
-    fields = {"host": "127.0.0.1", "security": "none", "from": "news@service.example"}
+    fields: dict[str, Any] = {"host": "127.0.0.1", "security": "none", "from": "news@service.example"}
     with MailProvider().running() as provider:
         yield Rig(
             make("smtp", folder, port=provider.port, **fields),
@@ -85,7 +85,7 @@ def webhook_rig(folder: Path) -> Iterator[Rig]:
             return 200 if request.path.rpartition("/")[2] in known else 404
         return 422 if str(body["address"]).startswith("gone") else 200
 
-    fields = {"secret": SIGNING, "allow_private": True}
+    fields: dict[str, Any] = {"secret": SIGNING, "allow_private": True}
     provider = HttpProvider(answer)
     with provider.running():
         here = f"http://127.0.0.1:{provider.port}"

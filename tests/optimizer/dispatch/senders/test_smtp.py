@@ -34,7 +34,7 @@ def provider() -> Iterator[MailProvider]:
 
 
 def sender(folder: Path, port: int, **fields: Any) -> SmtpSender:  # noqa: ANN401 -- any setting
-    plain = {"host": "127.0.0.1", "port": port, "security": "none", "from": "news@service.example"}
+    plain: dict[str, Any] = {"host": "127.0.0.1", "port": port, "security": "none", "from": "news@service.example"}
     made: SmtpSender = make("smtp", folder, **(plain | fields))
     return made
 

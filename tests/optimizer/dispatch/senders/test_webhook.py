@@ -31,7 +31,7 @@ def provider() -> Iterator[HttpProvider]:
 
 
 def sender(folder: Path, port: int, **fields: Any) -> Any:  # noqa: ANN401 -- with or without `ask`
-    plain = {"url": f"http://127.0.0.1:{port}/touches", "secret": SIGNING, "allow_private": True}
+    plain: dict[str, Any] = {"url": f"http://127.0.0.1:{port}/touches", "secret": SIGNING, "allow_private": True}
     return make("webhook", folder, **(plain | fields))
 
 
