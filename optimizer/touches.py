@@ -5,6 +5,7 @@ Whoever changes touches holds their customers first, then the touches (`held`).
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 from optimizer import budgets, history
@@ -21,6 +22,13 @@ if TYPE_CHECKING:
 ENDED: Final = frozenset({"expired", "cancelled", "failed"})
 """Given up, so that they count no longer against limits; a caller may have shown them all the same."""
 
+AGAIN: Final = "sent_again"
+"""Why a touch is planned again of which nobody knows whether it was sent: its channel would rather send it twice."""
+ASKED: Final = "asked"
+"""Why a touch is as it is: its provider was asked about it."""
+BY_HAND: Final = "by_hand"
+"""Why a touch is planned again, or taken back: somebody wanted it."""
+
 
 def held(
     connection: Connection, tenant: str, page: Sequence[TouchRow], still: Callable[[TouchRow], bool]
@@ -32,12 +40,31 @@ def held(
 
 
 def end(connection: Connection, tenant: str, page: Sequence[TouchRow], change: TouchChange) -> None:
-    """Give touches up, which are held: they count no longer, and take nothing of a budget. `change` says how."""
+    """Give touches up, which are held: they count no longer, and take nothing of a budget. `change` says how.
+
+    What was to be sent again, and perhaps was sent before, is not given up but unknown, and goes on counting.
+    """
     if not page:
         return
-    touches.transition(connection, tenant, [change._replace(decision_id=touch.decision_id) for touch in page])
-    budgets.give_back(connection, tenant, page)
-    note(connection, tenant, page, lambda book, touch: history.released(book, touch.campaign_id))
+    perhaps = _perhaps_sent(connection, tenant, [touch.decision_id for touch in page if touch.attempts])
+    states = {touch.decision_id: "unknown" if touch.decision_id in perhaps else change.state for touch in page}
+    changes = [change._replace(decision_id=each, state=state) for each, state in states.items()]
+    touches.transition(connection, tenant, changes)
+    gone = [touch for touch in page if touch.decision_id not in perhaps]
+    budgets.give_back(connection, tenant, gone)
+    note(connection, tenant, gone, lambda book, touch: history.released(book, touch.campaign_id))
+
+
+def _perhaps_sent(connection: Connection, tenant: str, decision_ids: Sequence[str]) -> set[str]:
+    """Those that were planned again though nobody knew whether they had been sent, and of which nobody knows yet."""
+    found = set()
+    for decision_id, moves in touches.transitions_by_ids(connection, tenant, decision_ids).items():
+        for before, move in pairwise(moves):
+            if before.state == "unknown" and move.state == "planned" and move.reason in {AGAIN, BY_HAND}:
+                found.add(decision_id)
+            elif move.state == "planned" and move.reason == ASKED:
+                found.discard(decision_id)  # its provider has never had it
+    return found
 
 
 def cancel(connection: Connection, tenant: str, decision_ids: Sequence[str], reason: str, now_us: int) -> None:

@@ -7,7 +7,7 @@ nothing is sent after its window.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from optimizer import history
 from optimizer.audit import Action
@@ -16,7 +16,7 @@ from optimizer.clock import from_us
 from optimizer.errors import Conflict, NotFound
 from optimizer.store import attempts, customers, touches
 from optimizer.store.touches import TouchChange
-from optimizer.touches import end, note
+from optimizer.touches import BY_HAND, end, note
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -26,9 +26,6 @@ if TYPE_CHECKING:
     from optimizer.runtime import Runtime
     from optimizer.store.attempts import AttemptRow
     from optimizer.store.rows import TouchRow
-
-BY_HAND: Final = "by_hand"
-"""Why a touch is planned again, or cancelled."""
 
 
 @dataclass(frozen=True, slots=True)

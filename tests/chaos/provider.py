@@ -47,7 +47,8 @@ class Deed:
         weight: how likely that is, beside the others.
         takes: whether it takes the touch, and so carries it out.
         answer: the status of its answer; None: it drops the connection.
-        late: whether it does all that only when nobody waits any more; `slow`: whether it only answers then.
+        late: whether it does all that only when nobody waits any more.
+        answers_after_s: how long after that it answers.
         twice: whether it answers a second time; `cut`: whether its answer breaks off.
     """
 
@@ -56,16 +57,17 @@ class Deed:
     takes: bool
     answer: int | None
     late: bool = False
-    slow: bool = False
+    answers_after_s: float = 0.0
     twice: bool = False
     cut: bool = False
 
 
-KIND: Final = Deed("takes it", 60, takes=True, answer=200)
+KIND: Final = Deed("takes it", 40, takes=True, answer=200)
 DEEDS: Final = (
     KIND,
+    Deed("takes it and answers after a moment", 20, takes=True, answer=200, answers_after_s=0.4),
     Deed("takes it and answers twice", 8, takes=True, answer=200, twice=True),
-    Deed("takes it and answers late", 3, takes=True, answer=200, slow=True),
+    Deed("takes it and answers late", 3, takes=True, answer=200, answers_after_s=_LATE_S),
     Deed("takes it late, and answers then", 2, takes=True, answer=200, late=True),
     Deed("takes it and answers 500", 3, takes=True, answer=500),
     Deed("takes it and answers 502", 2, takes=True, answer=502),
@@ -172,8 +174,7 @@ class _Handler(BaseHTTPRequestHandler):
             time.sleep(_LATE_S)
         if deed.takes:
             self.server.ledger.take(touch_id, deed.name, orjson.loads(body))
-        if deed.slow:
-            time.sleep(_LATE_S)
+        time.sleep(deed.answers_after_s)
         self._answer(deed.answer, cut=deed.cut)
         if deed.twice:
             time.sleep(_STRAY_S)

@@ -149,6 +149,23 @@ def test_at_least_once_it_is_sent_again_after_a_lease() -> None:
         assert sender.times == {made.decision_id: 2}
 
 
+@pytest.mark.parametrize("then", [TEMPORARY, PERMANENT])
+def test_what_was_perhaps_sent_and_is_not_sent_again_stays_unknown_and_counts(then: Outcome) -> None:
+    """Its campaign is stopped, it is taken back, its window ends: nothing of that makes it unsent."""
+    doubts = iter([UNKNOWN])
+    sender = Scripted(lambda _: next(doubts, then))
+    with Rig(limited(), routes=Routes(Route(sender, at_least_once=True))) as rig:
+        made = rig.ask()
+        rig.jobs()
+        rig.pass_by(seconds=LEASE_S)
+        rig.jobs()
+        rig.jobs()
+        assert sender.times == {made.decision_id: 2}
+        rig.store.write(lambda c: rig.engine.outbox.cancel(c, [made.decision_id], "a_test"))
+        assert rig.touch(made.decision_id).state == "unknown"
+        assert rig.ask().arm is None, "it counts"
+
+
 def test_at_least_once_nothing_is_sent_after_its_window() -> None:
     sender = Scripted(lambda _: UNKNOWN)
     with Rig(limited(), routes=Routes(Route(sender, at_least_once=True))) as rig:
@@ -236,3 +253,37 @@ def test_what_a_version_says_of_retries_holds_for_its_decisions() -> None:
         rig.jobs()
         assert rig.touch(made.decision_id).state == "failed"
         assert Result.TEMPORARY.value in heard(rig, made.decision_id)[0]
+
+
+def test_what_its_sender_had_no_time_for_is_no_attempt_and_leaves_its_room_to_others() -> None:
+    outcomes = iter([NO_TIME, TEMPORARY, SENT])
+    sender = Scripted(lambda _: next(outcomes))
+    with Rig(limited(retries={"max": 1}), routes=Routes(Route(sender, daily_capacity=2))) as rig:
+        made = rig.ask()
+        for _ in range(3):
+            rig.jobs()
+            rig.pass_by(seconds=30)
+        assert rig.touch(made.decision_id).state == "sent"
+        assert [outcome for _, outcome, _ in heard(rig, made.decision_id)] == ["temporary", "sent"]
+
+
+def test_whoever_puts_a_dead_letter_back_has_it_tried_as_often_as_at_first() -> None:
+    sender = Scripted(lambda _: TEMPORARY)
+    with Rig(limited(retries={"max": 1}), routes=Routes.to(sender)) as rig:
+        made = rig.ask()
+        for tries in (2, 4):
+            for _ in range(3):
+                rig.jobs()
+                rig.pass_by(minutes=1)
+            assert rig.touch(made.decision_id).state == "failed"
+            assert len(sender.given) == tries
+            if tries == 2:
+                rig.engine.retry_touch(made.decision_id)
+
+
+def test_what_a_provider_refuses_for_good_does_not_hold_up_what_is_due_after_it() -> None:
+    sender = Scripted(lambda touch: PERMANENT if touch.customer_id == "c000" else SENT, batch=1)
+    with Rig(only("email"), routes=Routes.to(sender)) as rig:
+        made = [rig.ask(each).decision_id for each in rig.customers(3)]
+        rig.engine.outbox.dispatch_due()
+        assert [rig.touch(each).state for each in made] == ["failed", "sent", "sent"]
