@@ -116,7 +116,7 @@ class Leasing:
             left -= verdicts.keys()
             self._apply(connection, page.token, wave, verdicts, now_us)
             going += [touch for touch in wave if verdicts[touch.decision_id].state == "sending"]
-        self._give_back(connection, page, len(page.touches) - len(going))
+        self.give_back(connection, page, len(page.touches) - len(going))
         sending = [
             touch._replace(state="sending", attempts=touch.attempts + 1, due_us=now_us, lease_until_us=until_us)
             for touch in going
@@ -147,7 +147,7 @@ class Leasing:
         touches.transition(
             connection, tenant, [TouchChange(each.decision_id, "planned", now_us, LOST) for each in mine]
         )
-        self._give_back(connection, page, len(mine))
+        self.give_back(connection, page, len(mine))
 
     def _apply(
         self,
@@ -174,8 +174,8 @@ class Leasing:
         held_back = [(tenant, each.reason or "") for each in verdicts.values() if each.state != "sending"]
         after_commit(connection, partial(metrics.count, metrics.HELD_BACK, held_back))
 
-    def _give_back(self, connection: Connection, page: Page, n: int) -> None:
-        """Let others have what was taken of the channel's rate and capacity and is not used."""
+    def give_back(self, connection: Connection, page: Page, n: int) -> None:
+        """Let others have what the page took of the channel's rate and capacity for n touches that were not sent."""
         route = self._routes.of(page.channel)
         if n and is_limited(route):
             tenant, now_us = self._runtime.tenant, self._runtime.now_us()

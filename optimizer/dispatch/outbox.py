@@ -19,6 +19,7 @@ from optimizer.dispatch.capacity import brought_to, free_us, is_limited
 from optimizer.dispatch.leasing import LEASE_US, PAGE, Leasing
 from optimizer.dispatch.recheck import ERASED
 from optimizer.dispatch.senders import Answers, Outcome, Outgoing, Result
+from optimizer.dispatch.senders.base import NO_TIME
 from optimizer.dispatch.settling import Settling
 from optimizer.errors import Unavailable
 from optimizer.reasons import Reason
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 __all__ = ["ERASED", "LEASE_US", "Outbox"]
 
 _UNKNOWN: Final = Outcome(Result.UNKNOWN)
+_ANSWERED: Final = frozenset({Result.SENT, Result.PERMANENT})
 
 _log = structlog.get_logger()
 
@@ -81,7 +83,7 @@ class Outbox:
     def dispatch(self, channel: str) -> int:
         """Send what is due on a channel, page by page; how many touches were sent.
 
-        Ends where a page brought nothing: what is wrong with the sender then will not pass at once.
+        Ends where a page brought no answer: what is wrong with the provider then will not pass at once.
         """
         store, sent = self._runtime.store, 0
         while not self._runtime.stopping.is_set():
@@ -99,9 +101,10 @@ class Outbox:
                 store.write(partial(self._leasing.give_up, page=page))
                 break
             outcomes = self._send(self._routes.of(channel), outgoing)
-            done = self._settle(page.touches, outcomes)
-            sent += done
-            if not done:
+            sent += self._settle(page.touches, outcomes)
+            if (untried := outcomes.count(NO_TIME)) > 0:
+                store.write(partial(self._leasing.give_back, page=page, n=untried))
+            if not any(outcome.result in _ANSWERED for outcome in outcomes):
                 break
         return sent
 

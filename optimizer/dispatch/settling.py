@@ -20,7 +20,7 @@ from optimizer.store import attempts, customers, decisions, outbox, touches
 from optimizer.store.attempts import AttemptRow
 from optimizer.store.touches import TouchChange
 from optimizer.store.transactions import after_commit
-from optimizer.touches import ENDED, end, note, sent
+from optimizer.touches import AGAIN, ASKED, BY_HAND, ENDED, end, note, sent
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from optimizer.contact.policy import Retries
     from optimizer.dispatch.routes import Route, Routes
     from optimizer.runtime import Runtime
-    from optimizer.store.rows import TouchRow
+    from optimizer.store.rows import TouchRow, TransitionRow
     from optimizer.versions import Versions
 
 RETRY: Final = "temporary_failure"
@@ -41,10 +41,6 @@ PERMANENT: Final = "permanent_failure"
 USED_UP: Final = "retries_used_up"
 UNSURE: Final = "sender_unsure"
 """Why nobody knows whether a touch was sent."""
-AGAIN: Final = "sent_again"
-"""Why a touch is planned again of which nobody knows whether it was sent: its channel would rather send it twice."""
-ASKED: Final = "asked"
-"""Why a touch is unknown still."""
 
 ASK_FOR_US: Final = 24 * 3_600_000_000
 """For how long after its sending a provider is asked about a touch."""
@@ -59,6 +55,13 @@ class Fate(NamedTuple):
     reason: str | None = None
     due_us: int | None = None
     ask_us: int | None = None
+
+
+class _Tries(NamedTuple):
+    """How often a touch was tried, and how it is tried again."""
+
+    tried: int
+    rules: Retries
 
 
 class Settling:
@@ -91,7 +94,10 @@ class Settling:
             for touch, outcome in zip(page, outcomes, strict=True)
             if touch.decision_id in now and _counts(touch, now[touch.decision_id], outcome.result)
         ]
-        self._log(connection, [(touch, outcome) for touch, _, outcome in said if not (asked and _open(outcome))])
+        heard = [
+            (touch, outcome) for touch, _, outcome in said if outcome != NO_TIME and not (asked and _open(outcome))
+        ]
+        self._log(connection, heard)
         retries = self._retries(connection, [touch for touch, _, outcome in said if outcome.result is Result.TEMPORARY])
         fates = [
             (row, self._fate(touch, outcome, retries.get(touch.decision_id), asked=asked))
@@ -111,7 +117,7 @@ class Settling:
                 changes.append(TouchChange(touch.decision_id, "unknown", now_us, LOST, None, self._ask_us(touch)))
         touches.transition(connection, self._runtime.tenant, changes)
 
-    def _fate(self, touch: TouchRow, outcome: Outcome, retries: Retries | None, *, asked: bool) -> Fate:
+    def _fate(self, touch: TouchRow, outcome: Outcome, retries: _Tries | None, *, asked: bool) -> Fate:
         now_us = self._runtime.now_us()
         if outcome.result is Result.SENT:
             return Fate("sent", ASKED if asked else None)
@@ -122,7 +128,7 @@ class Settling:
         if outcome == NO_TIME:
             due_us: int | None = now_us
         else:
-            due_us = retry_us(retries, touch.decision_id, touch.attempts, now_us)
+            due_us = retry_us(retries.rules, touch.decision_id, retries.tried, now_us)
         if due_us is None:
             return Fate("failed", USED_UP)
         if due_us >= touch.expires_us:
@@ -150,15 +156,16 @@ class Settling:
     def _route(self, touch: TouchRow) -> Route:
         return self._routes.of(touch.channel or "")
 
-    def _retries(self, connection: Connection, page: Sequence[TouchRow]) -> dict[str, Retries]:
-        """How the version that decided each touch has it tried again."""
-        heads = decisions.heads_by_ids(connection, self._runtime.tenant, [touch.decision_id for touch in page])
+    def _retries(self, connection: Connection, page: Sequence[TouchRow]) -> dict[str, _Tries]:
+        """How often each touch was tried, and how the version that decided it has it tried again."""
+        ids = [touch.decision_id for touch in page]
+        heads = decisions.heads_by_ids(connection, self._runtime.tenant, ids)
+        moves = touches.transitions_by_ids(connection, self._runtime.tenant, ids)
         found = {}
-        for touch in page:
-            if touch.decision_id in heads:
-                head = heads[touch.decision_id]
-                campaign = self._versions.get(connection, head.campaign_id, head.config_hash).campaign
-                found[touch.decision_id] = (campaign.delivery or Delivery()).retries
+        for decision_id, head in heads.items():
+            campaign = self._versions.get(connection, head.campaign_id, head.config_hash).campaign
+            rules = (campaign.delivery or Delivery()).retries
+            found[decision_id] = _Tries(_tried(moves.get(decision_id, ())), rules)
         return found
 
     def _log(self, connection: Connection, said: Sequence[tuple[TouchRow, Outcome]]) -> None:
@@ -214,6 +221,19 @@ def _counts(touch: TouchRow, row: TouchRow, result: Result) -> bool:
     if row.state == "unknown" and row.attempts == touch.attempts:
         return True
     return result is Result.SENT and (row.state == "unknown" or row.state in _NOT_YET_OURS or row.state in ENDED)
+
+
+def _tried(moves: Sequence[TransitionRow]) -> int:
+    """How often a touch was tried since somebody put it back, without what its sender had no time for."""
+    tried = 0
+    for move in moves:
+        if move.reason == BY_HAND:
+            tried = 0
+        elif move.state == "sending":
+            tried += 1
+        elif move.reason == NOT_TRIED:
+            tried -= 1
+    return tried
 
 
 def _open(outcome: Outcome) -> bool:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import re
+from typing import TYPE_CHECKING, Any
 
+import pytest
 from sqlalchemy import update
 
+from benchmarks.dispatch import plan_of
+from optimizer.store import Store
 from optimizer.store.campaigns import load_version
 from optimizer.store.decisions import insert_decisions
 from optimizer.store.outbox import (
@@ -22,13 +26,18 @@ from optimizer.store.outbox import (
 from optimizer.store.rows import CampaignVersionRow
 from optimizer.store.tables import campaigns
 from optimizer.store.touches import TouchChange, insert_touches, transition
+from tests import databases
 from tests.optimizer.store.example import decision, touch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
-    from optimizer.store import Store
+    from sqlalchemy import Connection
+
     from optimizer.store.rows import TouchRow
+
+BY_CAMPAIGN = "ix_touches_tenant_campaign_id_dispatch_state_channel_due_us"
+BY_STATE = "ix_touches_tenant_state_expires_us"
 
 
 def insert(store: Store, *rows: TouchRow) -> None:
@@ -90,3 +99,38 @@ def test_touches_that_were_not_carried_out_in_time_are_found(store: Store) -> No
 def test_what_sending_needs_of_a_decision_is_found(store: Store) -> None:
     store.write(lambda c: insert_decisions(c, [decision("a", context='{"x":1}')]))
     assert store.read(lambda c: plans_by_ids(c, "default", ["a", "b"])) == {"a": Plan("v1", "hello/email", '{"x":1}')}
+
+
+@pytest.fixture(scope="module", params=databases.KINDS)
+def many(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    """A store with twenty thousand touches, planned for later but for a few; nothing is changed in it."""
+    with databases.on(request.param), Store(databases.fresh_url(tmp_path_factory.mktemp("many"))) as store:
+        campaign(store, "camp")
+        rows = [touch(f"later-{i}", subject_id=f"s{i}", due_us=1_000 + i) for i in range(20_000)]
+        store.write(lambda c: insert_touches(c, rows, 0))
+        states = ("sent", "unknown", "leased", "planned")
+        store.write(
+            lambda c: insert_touches(c, [touch(f"now-{i}", due_us=i, state=states[i % 4]) for i in range(20)], 0)
+        )
+        store.write(lambda c: c.exec_driver_sql("ANALYZE touches"))
+        yield store
+
+
+POLLS: dict[str, tuple[Callable[[Connection], Any], str]] = {
+    "which channels": (lambda c: channels_planned(c, "default"), BY_CAMPAIGN),
+    "what is due first": (lambda c: first_due(c, "default", "email"), BY_CAMPAIGN),
+    "a page of what is due": (lambda c: due_touches(c, "default", "camp", "email", 10, 100), BY_CAMPAIGN),
+    "what is overdue": (lambda c: overdue_touches(c, "default", 10, 100), BY_STATE),
+    "what was lost": (lambda c: lost_leases(c, "default", 10, 100), BY_STATE),
+    "what is asked about": (lambda c: doubtful_touches(c, "default", 10, 100), BY_STATE),
+    "what comes next": (lambda c: next_end_us(c, "default"), BY_STATE),
+}
+
+
+@pytest.mark.parametrize("poll", POLLS)
+def test_what_is_asked_again_and_again_is_answered_from_an_index(many: Store, poll: str) -> None:
+    """Of twenty thousand touches, which are planned for later but for a few."""
+    query, index = POLLS[poll]
+    plan = "\n".join(plan_of(many, query))
+    assert index in plan, plan
+    assert not re.search(r"Seq Scan on touches|SCAN touches", plan), plan
