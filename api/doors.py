@@ -27,8 +27,8 @@ from api.visit import Limits, Visit
 from optimizer import metrics
 from optimizer.bound import no_campaign
 from optimizer.errors import OptimizerError
+from optimizer.ids import DEFAULT_TENANT
 from optimizer.keys import Caller, Scope
-from optimizer.runtime import DEFAULT_TENANT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.random import Generator
 
-    from optimizer.decider import Batch
+    from optimizer.choices import Batch
     from optimizer.scorer import Scorer
 
 TITLE = "The decider with a contact policy: 5 caps, quiet hours and consent, 4 touches of history a customer, 120 arms"

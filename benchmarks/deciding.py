@@ -14,12 +14,13 @@ import numpy as np
 
 from benchmarks import million, shop
 from benchmarks.figures import Figure, rates
-from optimizer.decider import CHUNK, Batch, Decider
+from optimizer.decider import CHUNK, Decider
 from optimizer.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from optimizer.choices import Batch
     from optimizer.scorer import Scorer
 
 TITLE = "The whole decider: 120 arms, 22 context features, audience, eligibility, groups, four time zones, SquareCB"

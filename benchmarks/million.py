@@ -8,7 +8,8 @@ import sys
 import numpy as np
 
 from benchmarks import shop
-from optimizer.decider import Batch, Decider
+from optimizer.choices import Batch
+from optimizer.decider import Decider
 
 CUSTOMERS = 1_000_000
 _PAGE = 50_000

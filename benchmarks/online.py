@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from optimizer.decider import Batch, Choices, Decider
+from optimizer.choices import Batch, Choices
+from optimizer.decider import Decider
 from optimizer.learner import Learner, Lessons
 
 if TYPE_CHECKING:

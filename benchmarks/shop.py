@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 
 from optimizer.campaign import CampaignFile
-from optimizer.decider import Batch, Decider
+from optimizer.choices import Batch
 from optimizer.groups import assign
 from optimizer.learner import Learner, Lessons
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from optimizer.attributes import Columns
     from optimizer.catalog import Schedule
+    from optimizer.decider import Decider
     from optimizer.features import Encoded
     from optimizer.snapshot import Snapshot
 

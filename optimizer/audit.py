@@ -38,7 +38,7 @@ _OBJECT_DIGITS: Final = 32
 
 
 class Action(StrEnum):
-    """What was done; the object says to what (`campaign:...`, `key:...`, `customer:...`, `address:...`, `touch:...`)."""
+    """What was done; the object says to what: `campaign:...`, `key:...`, `customer:...`, `address:...`, `touch:...`."""
 
     LOADED = "loaded"
     PAUSED = "paused"

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from optimizer.costs import MICRO, ArmCosts, Reached
+from optimizer.scalars import MICRO
 from optimizer.store import budgets
 from optimizer.store.budgets import ACCOUNT, ARCHIVE, WORKER, BudgetRow
 from optimizer.store.rows import CampaignRow
@@ -33,7 +33,9 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-    from optimizer.decider import Choices
+    from optimizer.choices import Choices
+    from optimizer.costs import ArmCosts
+    from optimizer.reasons import Reached
     from optimizer.runtime import Runtime
     from optimizer.store.rows import TouchRow
     from optimizer.versions import Version, Versions
@@ -264,14 +266,6 @@ class Budgets:
             if budget is not None:
                 found[row.campaign_id] = (budget.amount, used.get(row.campaign_id, 0) / MICRO)
         return found
-
-
-def take_back(connection: Connection, tenant: str, campaign_id: str) -> None:
-    """Take every block of a campaign back, since its amount may be another from now on, and hold the budget."""
-    rows = budgets.hold(connection, tenant, campaign_id)
-    blocks = [row for row in rows if row.holder.startswith(WORKER)]
-    account = sum(row.used_micro for row in rows if row.holder != ARCHIVE)
-    budgets.put(connection, [BudgetRow(tenant, campaign_id, ACCOUNT, account, account)], blocks)
 
 
 def archive(connection: Connection, tenant: str, gone: Iterable[TouchRow]) -> None:

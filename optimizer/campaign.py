@@ -24,7 +24,6 @@ from pydantic import (
 
 from optimizer.attributes import AttributeType
 from optimizer.contact.policy import Budget, ContactPolicy, Delivery, MessageCap
-from optimizer.costs import micro
 from optimizer.policy import Policy, SquareCB
 from optimizer.rules import Rule, Scalar, as_scalar
 from optimizer.scalars import (
@@ -44,6 +43,7 @@ from optimizer.scalars import (
     TimeOfDay,
     Zone,
     at_most,
+    micro,
 )
 
 Dimension: TypeAlias = Literal["message", "channel", "timing"]

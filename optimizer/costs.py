@@ -9,12 +9,12 @@ of them, and once it does not, only what costs nothing stays: the amount is neve
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from optimizer.reasons import ALLOWED
+from optimizer.reasons import ALLOWED, Reached
+from optimizer.scalars import micro
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,26 +23,7 @@ if TYPE_CHECKING:
 
     from optimizer.campaign import CampaignFile, Offer
     from optimizer.catalog import Catalog
-    from optimizer.decider import Choices
-
-MICRO: Final = 1_000_000
-"""How many of the amounts counted here make one of the campaign's unit."""
-
-
-class Reached(StrEnum):
-    """Which arms a budget does not pay for any more, as it is logged with a decision."""
-
-    OFFERS = "offers"
-    """Those with an offer."""
-    COSTS = "costs"
-    """Those with an offer, and those that cost anything."""
-    SENDS = "sends"
-    """All that send."""
-
-
-def micro(amount: float) -> int:
-    """An amount in millionths, rounded to the nearest."""
-    return round(amount * MICRO)
+    from optimizer.choices import Choices
 
 
 @dataclass(frozen=True, slots=True)

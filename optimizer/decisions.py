@@ -12,15 +12,14 @@ import numpy as np
 import orjson
 
 from optimizer import history, metrics
+from optimizer.choices import Batch, Choices
 from optimizer.clock import from_us
 from optimizer.contacts import gather
-from optimizer.costs import Reached
-from optimizer.decider import Batch, Choices
 from optimizer.errors import Conflict, InvalidInput, NotFound, OptimizerError
 from optimizer.exclusions import claim, excluded
-from optimizer.facts import CONTACT, batch_of, context_of, history_of
+from optimizer.facts import CONTACT, Subject, batch_of, context_of, history_of
 from optimizer.groups import GROUPS, Group, assign
-from optimizer.reasons import ALLOWED, Reason
+from optimizer.reasons import ALLOWED, Reached, Reason
 from optimizer.scalars import ZONES
 from optimizer.store import customers, decisions, events, ledgers, touches
 from optimizer.store.rows import CampaignRow, CustomerRow, DecisionRow, EventRow
@@ -112,32 +111,6 @@ class Decision:
             row.snapshot_id,
             replayed,
         )
-
-
-@dataclass(frozen=True, slots=True)
-class Subject:
-    """One customer to decide for, with the facts merged.
-
-    Attributes:
-        person: the customer, whom the transaction holds.
-        context: what is logged with the decision, see `optimizer.facts.context_of`.
-    """
-
-    person: CustomerRow
-    context: Mapping[str, Any]
-    request_id: str | None = None
-    request_hash: str | None = None
-    occasion: str | None = None
-
-    @property
-    def customer_id(self) -> str:
-        """The customer's id."""
-        return self.person.customer_id
-
-    @property
-    def subject_id(self) -> str:
-        """What stands for the customer in the logs."""
-        return self.person.subject_id
 
 
 @dataclass(frozen=True, slots=True)

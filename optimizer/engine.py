@@ -29,14 +29,14 @@ from optimizer.dispatch.trials import Trial, Trials
 from optimizer.erasure import erase
 from optimizer.errors import NotFound, OptimizerError
 from optimizer.facts import CONTACT
-from optimizer.ids import IdSource
+from optimizer.ids import DEFAULT_TENANT, IdSource
 from optimizer.leases import BEAT_S, Leases
 from optimizer.reconciliation import Reconciliation, reconcile
 from optimizer.recording import EventIn, Receipt, Recording
 from optimizer.removals import Removals, removals
 from optimizer.reports import CampaignReport, report
 from optimizer.runs import Runs, next_occurrence
-from optimizer.runtime import DEFAULT_TENANT, Runtime
+from optimizer.runtime import Runtime
 from optimizer.secret import Secret
 from optimizer.serving import Serving
 from optimizer.store import Store, customers, decisions, partitions, rewards, runs

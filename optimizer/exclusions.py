@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from sqlalchemy import Connection
 
-    from optimizer.decisions import Subject
+    from optimizer.facts import Subject
     from optimizer.runtime import Runtime
     from optimizer.store.rebuilding import PastDecision
     from optimizer.store.rows import DecisionRow

@@ -6,6 +6,7 @@ numbers.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 from zoneinfo import ZoneInfo
 
@@ -14,9 +15,9 @@ import orjson
 
 from optimizer import history
 from optimizer.attributes import HISTORY_FEATURES, PER_CHANNEL_FEATURES, AttributeType, to_columns
+from optimizer.choices import Batch
 from optimizer.clock import from_us
 from optimizer.contact.hours import Region
-from optimizer.decider import Batch
 from optimizer.ids import words
 from optimizer.scalars import ZONES
 
@@ -39,6 +40,32 @@ CONTACT = "contact"
 """Beside them too: what contact rules read, see `optimizer.contact.facts`; left out where there is nothing to say."""
 
 _ONE_VALUE = {name: kind for name, kind in HISTORY_FEATURES.items() if name not in PER_CHANNEL_FEATURES}
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """One customer to decide for, with the facts merged.
+
+    Attributes:
+        person: the customer, whom the transaction holds.
+        context: what is logged with the decision, see `context_of`.
+    """
+
+    person: CustomerRow
+    context: Mapping[str, Any]
+    request_id: str | None = None
+    request_hash: str | None = None
+    occasion: str | None = None
+
+    @property
+    def customer_id(self) -> str:
+        """The customer's id."""
+        return self.person.customer_id
+
+    @property
+    def subject_id(self) -> str:
+        """What stands for the customer in the logs."""
+        return self.person.subject_id
 
 
 def context_of(

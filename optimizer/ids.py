@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+DEFAULT_TENANT: Final = "default"
+"""Whose data it is where nobody says otherwise."""
+
 _MS_US: Final = 1000
 _TAIL_BITS: Final = 74
 _TAIL_LIMIT: Final = 1 << _TAIL_BITS

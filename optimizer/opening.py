@@ -20,7 +20,7 @@ from optimizer.config import kind_of, load_attributes, load_campaign, load_setti
 from optimizer.dispatch.channels import routes_of
 from optimizer.engine import Engine
 from optimizer.errors import ConfigError, InvalidInput, Problem, Unavailable
-from optimizer.runtime import DEFAULT_TENANT
+from optimizer.ids import DEFAULT_TENANT
 from optimizer.scalars import Duration
 
 if TYPE_CHECKING:

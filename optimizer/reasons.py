@@ -1,4 +1,4 @@
-"""The closed list of reasons for which an arm was not available or nothing was sent."""
+"""The closed list of reasons for which an arm was not available or nothing was sent, and what a budget stops paying for."""
 
 from __future__ import annotations
 
@@ -55,3 +55,14 @@ class Reason(StrEnum):
 
 _REASONS: Final = tuple(Reason)
 _CODES: Final = {reason: code for code, reason in enumerate(_REASONS, start=1)}
+
+
+class Reached(StrEnum):
+    """Which arms a budget does not pay for any more, as it is logged with a decision."""
+
+    OFFERS = "offers"
+    """Those with an offer."""
+    COSTS = "costs"
+    """Those with an offer, and those that cost anything."""
+    SENDS = "sends"
+    """All that send."""

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 from optimizer.clock import from_us
-from optimizer.decisions import Decisions, Subject
 from optimizer.errors import Conflict, Unavailable
-from optimizer.facts import context_of
+from optimizer.facts import Subject, context_of
 from optimizer.reasons import Reason
 from optimizer.runtime import total
 from optimizer.store import customers, decisions, runs
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from optimizer.campaign import CampaignFile, Schedule
+    from optimizer.decisions import Decisions
     from optimizer.leases import Fence, Leases
     from optimizer.runtime import Runtime
     from optimizer.versions import Version, Versions

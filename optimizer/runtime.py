@@ -7,6 +7,7 @@ from threading import Event
 from typing import TYPE_CHECKING, TypeVar
 
 from optimizer.clock import Clock, now_us
+from optimizer.ids import DEFAULT_TENANT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -18,9 +19,6 @@ if TYPE_CHECKING:
     from optimizer.store import Store
 
 T = TypeVar("T")
-
-DEFAULT_TENANT = "default"
-"""Whose data it is where nobody says otherwise."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,6 +37,15 @@ _UNIT_S: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _DATED: Final = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 
+MICRO: Final = 1_000_000
+"""How many of the whole amounts in which costs are summed make one of the campaign's unit."""
+
+
+def micro(amount: float) -> int:
+    """An amount in millionths, rounded to the nearest."""
+    return round(amount * MICRO)
+
+
 def _parse_duration(value: object) -> object:
     if isinstance(value, str):
         if short := re.fullmatch(r"(\d{1,9})([smhdw])", value):

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from optimizer.catalog import Arm
-    from optimizer.decider import Batch
+    from optimizer.choices import Batch
     from optimizer.scorer import Scorer
     from optimizer.store.rows import DecisionRow
     from optimizer.versions import Version

@@ -13,7 +13,6 @@ import orjson
 
 from optimizer.attributes import HISTORY_FEATURES, AttributeType
 from optimizer.audit import SERVICE, Action, note
-from optimizer.budgets import take_back
 from optimizer.campaign import CampaignFile, Creative
 from optimizer.decider import Decider
 from optimizer.errors import NotFound, Unavailable
@@ -21,7 +20,7 @@ from optimizer.features import FeatureSpace
 from optimizer.leases import void_fences
 from optimizer.rewards import RewardSpec
 from optimizer.rules import rule_types
-from optimizer.store import campaigns, rewards
+from optimizer.store import budgets, campaigns, rewards
 from optimizer.store.notices import notify
 from optimizer.store.rows import CampaignChangeRow, CampaignRow, CampaignVersionRow, DecisionHead, TouchRow
 
@@ -167,7 +166,7 @@ class Versions:
             changed = campaigns.load_version(connection, row, change_id)
             if changed:
                 if campaign.budget is not None:
-                    take_back(connection, runtime.tenant, campaign.id)
+                    budgets.take_back_blocks(connection, runtime.tenant, campaign.id)
                 self._note(connection, by, Action.LOADED, campaign.id, campaign.config_hash)
                 notify(connection)
             return changed

@@ -8,8 +8,8 @@ from pydantic import ConfigDict, Field, StringConstraints
 
 from api.models.base import Facts, Key, Sent, examples
 from api.models.decisions import DECISION_ID
+from optimizer.ids import DEFAULT_TENANT
 from optimizer.limits import ID_PATTERN
-from optimizer.runtime import DEFAULT_TENANT
 from optimizer.scalars import Flag, Id, Instant
 
 ProviderKey = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=160, pattern=ID_PATTERN)]

@@ -9,9 +9,9 @@ import typer
 from rich.console import Console
 from rich.table import Column, Table
 
+from optimizer.ids import DEFAULT_TENANT
 from optimizer.keys import Keys, Scope
 from optimizer.opening import CONFIG, Config, Tenant, opened, operator, span
-from optimizer.runtime import DEFAULT_TENANT
 
 _WIDE = 200
 

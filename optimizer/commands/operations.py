@@ -17,8 +17,8 @@ from optimizer.audit import customer_object
 from optimizer.clock import from_us, to_us
 from optimizer.customers import read_customers
 from optimizer.errors import InvalidInput
+from optimizer.ids import DEFAULT_TENANT
 from optimizer.opening import CONFIG, Config, Tenant, opened, operator, read_campaigns
-from optimizer.runtime import DEFAULT_TENANT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

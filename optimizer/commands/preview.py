@@ -10,8 +10,8 @@ from optimizer.dispatch.channels import templates_of
 from optimizer.dispatch.outgoing import outgoing
 from optimizer.dispatch.templates import NotRendered
 from optimizer.errors import InvalidInput
+from optimizer.ids import DEFAULT_TENANT
 from optimizer.opening import CONFIG, Config, Tenant, opened
-from optimizer.runtime import DEFAULT_TENANT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from optimizer.clock import from_us
+from optimizer.ids import DEFAULT_TENANT
 from optimizer.opening import CONFIG, Config, Tenant, opened, operator
-from optimizer.runtime import DEFAULT_TENANT
 from optimizer.suppressing import Whom
 from optimizer.suppression import EVERY, Cause
 from optimizer.suppression_lists import read_list

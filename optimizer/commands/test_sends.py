@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from optimizer.dispatch.trials import Came
+from optimizer.ids import DEFAULT_TENANT
 from optimizer.opening import CONFIG, Config, Tenant, opened, operator
-from optimizer.runtime import DEFAULT_TENANT
 
 
 def register(app: typer.Typer) -> None:

@@ -14,8 +14,8 @@ from rich.table import Column, Table
 
 from optimizer.clock import from_us
 from optimizer.dispatch.handling import Wanted
+from optimizer.ids import DEFAULT_TENANT
 from optimizer.opening import CONFIG, Config, Tenant, opened, operator
-from optimizer.runtime import DEFAULT_TENANT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,7 +7,7 @@ The logged form, under `contact` in a decision's history, names only what says s
      "touches": [[at_us, state, campaign, channel, message, offer], ...],
      "outcomes": [[at_us, event, campaign, channel, message, offer], ...],
      "excluded": "lower_priority",                    or excluded_by_other_campaign
-     "budget_reached": "offers"}                      what the budget does not pay for any more, see `costs.Reached`
+     "budget_reached": "offers"}                      what the budget does not pay for any more, see `Reached`
 
 The touches are those that count for limits, as far back as the campaign's rules reach, planned ones included; the
 outcomes are the events that its cooldowns follow.
@@ -21,8 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from optimizer.costs import Reached
-from optimizer.reasons import ALLOWED, Reason
+from optimizer.reasons import ALLOWED, Reached, Reason
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

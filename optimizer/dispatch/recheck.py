@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import numpy as np
 import orjson
 
+from optimizer.choices import Batch
 from optimizer.clock import from_us, to_us
 from optimizer.contacts import gather
-from optimizer.decider import Batch
 from optimizer.facts import context_of, place_of, schedules_of
 from optimizer.ids import words
 from optimizer.reasons import ALLOWED, Reason

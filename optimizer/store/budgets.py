@@ -126,3 +126,11 @@ def reserved(
     if states:
         query = query.where(touches.c.state.in_(states))
     return {campaign: int(total) for campaign, total in connection.execute(query)}
+
+
+def take_back_blocks(connection: Connection, tenant: str, campaign_id: str) -> None:
+    """Take every block of a campaign back, since its amount may be another from now on, and hold the budget."""
+    rows = hold(connection, tenant, campaign_id)
+    blocks = [row for row in rows if row.holder.startswith(WORKER)]
+    account = sum(row.used_micro for row in rows if row.holder != ARCHIVE)
+    put(connection, [BudgetRow(tenant, campaign_id, ACCOUNT, account, account)], blocks)

@@ -12,11 +12,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from optimizer.budgets import archive, make_again
-from optimizer.costs import MICRO
 from optimizer.decisions import Decision, DecisionRequest
 from optimizer.dispatch.routes import Routes
 from optimizer.engine import Engine
 from optimizer.errors import Conflict
+from optimizer.scalars import MICRO
 from optimizer.store import budgets as stored
 from tests import databases
 from tests.optimizer.engine_example import ATTRIBUTES, SECRET, Notes, Rig, campaign, message, only

@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 
 from optimizer.clock import SystemClock
-from optimizer.costs import MICRO
 from optimizer.decisions import Decision, DecisionRequest
 from optimizer.dispatch.routes import Routes
 from optimizer.engine import Engine
 from optimizer.errors import Conflict, NotFound, Unavailable
 from optimizer.exclusions import claims_customer
 from optimizer.ids import IdSource
+from optimizer.scalars import MICRO
 from optimizer.store import Store
 from optimizer.store.customers import Customer
 from tests import databases

@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from optimizer.catalog import Catalog
-from optimizer.costs import ArmCosts, Reached, micro
-from optimizer.decider import Choices
+from optimizer.choices import Choices
+from optimizer.costs import ArmCosts
+from optimizer.reasons import Reached
+from optimizer.scalars import micro
 from tests.optimizer.engine_example import campaign, message
 
 if TYPE_CHECKING:

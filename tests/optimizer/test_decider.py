@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from optimizer.campaign import CampaignFile
+from optimizer.choices import Batch, Choices
 from optimizer.clock import from_us
-from optimizer.decider import CHUNK, Batch, Choices, Decider
+from optimizer.decider import CHUNK, Decider
 from optimizer.exploration import Exploration
 from optimizer.groups import GROUPS, Group
 from optimizer.learner import Learner

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from optimizer.dispatch.kinds import ChannelSettings, Kit
 from optimizer.dispatch.senders.base import SENT, Outcome, Outgoing, Result
-from optimizer.runtime import DEFAULT_TENANT
+from optimizer.ids import DEFAULT_TENANT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -18,7 +18,7 @@ from tests.optimizer.kernel import ZONES, campaign_of, instants, message, slot
 
 if TYPE_CHECKING:
     from optimizer.campaign import CampaignFile
-    from optimizer.decider import Batch
+    from optimizer.choices import Batch
 
 CHANNELS = ("ch0", "ch1", "letter")
 STATES = ("planned", "leased", "unknown", "sent", "delivered", "opened", "bounced", "cancelled", "expired", "failed")

@@ -63,7 +63,7 @@ def projections(rig: Rig) -> dict[str, set[tuple[Any, ...]]]:
 
 def expected(before: dict[str, set[tuple[Any, ...]]]) -> dict[str, set[tuple[Any, ...]]]:
     """What a rebuild makes of touches in hand, whose next transition it logs."""
-    rows = set()
+    rows: set[tuple[Any, ...]] = set()
     for touch in map(TouchRow._make, before["touches"]):
         if touch.state in {"leased", "sending"}:
             lost = touch._replace(state="unknown", seq=touch.seq + 1, lease_token=None, lease_until_us=None)
