@@ -1,4 +1,4 @@
-"""The closed list of reasons for which an arm was not available or nothing was sent, and what a budget stops paying for."""
+"""The closed list of reasons why an arm was not available or nothing was sent, and what a budget stops paying for."""
 
 from __future__ import annotations
 
