@@ -109,7 +109,7 @@ def _plan(engine: Engine) -> None:
 
 
 def _fill(store: Store, now: datetime) -> None:
-    """Touches planned for the days to come, and one paused campaign's that are due, beside those that were sent."""
+    """Touches planned for the days to come, beside those that were sent."""
     at_us, day_us = to_us(now), timedelta(days=1) // timedelta(microseconds=1)
     for start in range(0, PLANNED, _PAGE):
         rows = [_touch(i, at_us + day_us + i % (7 * day_us)) for i in range(start, start + _PAGE)]
