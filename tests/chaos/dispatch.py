@@ -170,7 +170,7 @@ class Cluster:
         states = ", ".join(f"'{state}'" for state in sorted(OPEN))
         return self.place.sql(
             f"SELECT campaign_id, channel, state, count(*) FROM touches WHERE state IN ({states}) "  # noqa: S608
-            "OR (state = 'unknown' AND channel <> 'hook') GROUP BY campaign_id, channel, state"
+            "OR (state = 'unknown' AND lease_until_us IS NOT NULL) GROUP BY campaign_id, channel, state"
         )
 
 
