@@ -131,7 +131,9 @@ def field_errors(errors: Iterable[Mapping[str, Any]]) -> list[FieldError]:
     found = []
     for error in errors:
         reason = (error.get("ctx") or {}).get("error")
-        message = f"{error['msg']}: {reason}" if error["type"] == "json_invalid" else error["msg"]
+        message = error["msg"].removeprefix("Value error, ")
+        if error["type"] == "json_invalid":
+            message = f"{message}: {reason}"
         found.append(FieldError(path=_place(error["loc"]), message=message))
     return found
 
