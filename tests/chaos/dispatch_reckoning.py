@@ -253,9 +253,10 @@ class Books:
         assert not broken, (
             f"{len(broken)} sent though forbidden: {[(ban, _told(touch, at_us)) for ban, touch, at_us in broken[:3]]}"
         )
+        bans = {(ban.why, ban.customer, ban.from_us) for ban in self.told.forbidden}
         return {
             "times that sending began": len(starts),
-            "forbidden meanwhile": dict(Counter(ban.why for ban in self.told.forbidden)),
+            "forbidden meanwhile": dict(Counter(why for why, *_ in bans)),
         }
 
     def _quiet(self, zone: str, at_us: int) -> bool:
