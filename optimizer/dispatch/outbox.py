@@ -67,10 +67,8 @@ class Outbox:
     def tend(self) -> None:
         """Note what could not be noted before, expire what is too late, and recover what was lost."""
         store = self._runtime.store
-        with self._lock:
-            waiting, self._unsettled = self._unsettled, []
-        for page, outcomes in waiting:
-            self._settle(page, outcomes)
+        while (unsettled := self._next_unsettled()) is not None:
+            self._settle(*unsettled)
         while store.write(self._expire) == PAGE:
             pass
         store.write(partial(self._settling.recover, limit=PAGE))
@@ -185,6 +183,10 @@ class Outbox:
             with self._lock:
                 self._unsettled.append((page, outcomes))
             raise
+
+    def _next_unsettled(self) -> tuple[Sequence[TouchRow], Sequence[Outcome]] | None:
+        with self._lock:
+            return self._unsettled.pop(0) if self._unsettled else None
 
     def _expire(self, connection: Connection) -> int:
         tenant, now_us = self._runtime.tenant, self._runtime.now_us()

@@ -15,22 +15,27 @@ from optimizer.dispatch.routes import Route, Routes
 from optimizer.dispatch.senders import SENT
 from optimizer.errors import Conflict, NotFound, Unavailable
 from optimizer.reconciliation import Reconciliation
+from optimizer.store.customers import Customer
 from optimizer.store.reconciliation import Counted
 from tests.optimizer.dispatch.scripted import PERMANENT, TEMPORARY, UNKNOWN, Answering, Scripted
-from tests.optimizer.engine_example import START, ProcessDied, Rig, campaign, only
+from tests.optimizer.engine_example import START, ProcessDied, Rig, campaign, message, only
 
 if TYPE_CHECKING:
     from optimizer.dispatch.senders import Outcome, Outgoing
 
 OUTCOMES = (SENT, SENT, TEMPORARY, PERMANENT, UNKNOWN)
 POLICY = {
-    "caps": [{"count": 4, "window": {"rolling": "7d"}}],
+    "caps": [{"count": 9, "window": {"rolling": "7d"}}],
     "quiet_hours": [{"from": "21:00", "to": "08:00"}],
 }
-ACTIVE = campaign(contact_policy=POLICY, delivery={"retries": {"max": 2}})
-"""E-mail by the service, push by the caller."""
-STEPS = ("lease", "begin", "settle", "give_up", "recover")
-"""What the outbox does in transactions of its own, before or after any of which its process may end."""
+CATALOG = {
+    "messages": [message("hello", "email"), message("offer", "email", "push")],
+    "channels": [{"id": "email", "cost": 0.01}, {"id": "push", "cost": 0.02, "dispatch": "caller"}],
+}
+ACTIVE = campaign(contact_policy=POLICY, delivery={"retries": {"max": 2}}, catalog=CATALOG)
+"""E-mail by the service, push by the caller, or nothing."""
+STEPS = ("lease", "begin", "send", "settle", "recover")
+"""What the outbox does one after the other, and before or after any of which its process may end."""
 
 
 class Outbox(RuleBasedStateMachine):
@@ -48,7 +53,7 @@ class Outbox(RuleBasedStateMachine):
         if isinstance(self.sender, Answering):
             self.sender.answer = None
         self.rig = Rig(ACTIVE, routes=Routes(Route(Scripted()), {"email": Route(self.sender, rate=50)}))
-        self.rig.customers(6, plan="gold")
+        self.rig.engine.put_customers([Customer(f"c{who:03d}", timezone="Etc/UTC") for who in range(6)])
 
     def outcome(self, _touch: Outgoing) -> Outcome:
         """What the provider says."""
@@ -70,17 +75,29 @@ class Outbox(RuleBasedStateMachine):
         self.rig.jobs()
 
     @rule(
+        who=st.lists(st.integers(0, 5), max_size=4),
         script=st.lists(st.sampled_from(OUTCOMES), max_size=3),
-        step=st.sampled_from((*STEPS, "send")),
+        step=st.sampled_from(STEPS),
         after=st.booleans(),
-        calls=st.integers(0, 2),
+        calls=st.integers(0, 1),
+        later=st.sampled_from((0, 2)),
     )
-    def the_process_dies(self, script: list[Outcome], step: str, after: bool, calls: int) -> None:  # noqa: FBT001
+    def the_process_dies(  # noqa: PLR0913, PLR0917 - where it does
+        self,
+        who: list[int],
+        script: list[Outcome],
+        step: str,
+        after: bool,  # noqa: FBT001 - hypothesis calls it
+        calls: int,
+        later: int,
+    ) -> None:
         """Before or after a step of the outbox, at its first call or a later one; another process goes on."""
+        for each in who:
+            self.ask(each)
         self.script = script
         outbox: Any = self.rig.engine.outbox
-        parts = {"lease": outbox._leasing, "begin": outbox._leasing, "give_up": outbox._leasing}  # noqa: SLF001
-        at: Any = self.sender if step == "send" else parts.get(step, outbox._settling)  # noqa: SLF001
+        leasing, settling = outbox._leasing, outbox._settling  # noqa: SLF001 - where it dies
+        at: Any = {"lease": leasing, "begin": leasing, "send": self.sender}.get(step, settling)
         real, left = getattr(at, step), calls
 
         def dying(*args: Any, **named: Any) -> Any:  # noqa: ANN401 - as whatever it stands for
@@ -99,6 +116,8 @@ class Outbox(RuleBasedStateMachine):
             self.rig.restart()
         finally:
             setattr(at, step, real)
+        self.rig.pass_by(minutes=later)
+        self.rig.jobs()
 
     @rule()
     def the_database_is_away_when_it_is_noted(self) -> None:
@@ -111,7 +130,7 @@ class Outbox(RuleBasedStateMachine):
         settling.settle = fails
         try:
             self.rig.engine.outbox.dispatch_due()
-        except ExceptionGroup:
+        except (ExceptionGroup, Unavailable):
             pass
         finally:
             settling.settle = real
