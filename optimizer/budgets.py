@@ -144,7 +144,9 @@ class Account:
     def _see(self, rows: Iterable[BudgetRow]) -> None:
         mine = self._changes.blocks.get((*self._key, self._row.holder), _Block())
         used = sum(row.used_micro for row in rows) + mine.used_micro - self._changes.given.get(self._key, 0)
-        self._row = next((row for row in rows if row.holder == self._row.holder), self._row._replace(granted_micro=0))
+        # A block that was taken back meanwhile is none, whatever was seen of it before.
+        none = BudgetRow(*self._key, self._row.holder, 0, 0)
+        self._row = next((row for row in rows if row.holder == none.holder), none)
         self.left_micro = self.costs.amount_micro - used
         self.free_micro = self._row.granted_micro - self._row.used_micro - mine.used_micro
 

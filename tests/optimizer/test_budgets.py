@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from optimizer.budgets import archive, make_again
+from optimizer.budgets import Budgets, archive, make_again
 from optimizer.decisions import Decision, DecisionRequest
 from optimizer.dispatch.routes import Routes
 from optimizer.engine import Engine
@@ -24,6 +24,8 @@ from tests.optimizer.upkeep.test_rebuild import rebuild
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from sqlalchemy import Connection
 
     from optimizer.budgets import BudgetReport
     from optimizer.campaign import CampaignFile
@@ -194,6 +196,21 @@ def test_a_process_that_is_gone_keeps_nothing_back(tmp_path: Path) -> None:
         assert [each.reason for each in found] == [None] * 3 + ["budget_reached"]  # type: ignore[union-attr]
         assert one.ask("c2").reason in {"budget_reached", "campaign_not_active"}
         assert standing(one).reserved == 1.0
+
+
+def test_what_was_seen_of_a_block_that_is_taken_back_meanwhile_is_not_counted_twice() -> None:
+    with Rig(plain(100.0)) as rig:
+        rig.ask("ana")
+
+        def taken_back_between_seeing_and_holding(connection: Connection) -> None:
+            version = rig.engine.versions.current(connection, "camp")
+            account = Budgets(rig.engine.runtime, rig.engine.versions, "rig").account(connection, version)
+            assert account is not None
+            stored.take_back_blocks(connection, "default", "camp")
+            account.secure(90 * MICRO)
+
+        rig.store.write(taken_back_between_seeing_and_holding)
+        assert standing(rig).reserved + standing(rig).spent == 0.25
 
 
 def test_a_run_and_its_next_page_do_not_wait_for_each_other(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
