@@ -98,4 +98,5 @@ class SuppressionLine(BaseModel):
     model_config = ConfigDict(json_schema_extra=examples({"row": 1, "status": "suppressed"}))
 
     row: int = Field(description=ROW)
-    status: Literal["suppressed"] = "suppressed"
+    # Required: a rejected row's line has none, and has to be told from this one.
+    status: Literal["suppressed"]

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Any
 import orjson
 import pytest
 
+from optimizer.store.customers import Customer
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -21,6 +23,12 @@ def question(request_id: str = "r1", customer_id: str = "c1", **more: Any) -> di
     return {"campaign_id": "winback-q1", "customer_id": customer_id, "request_id": request_id} | facts | more
 
 
+def reachable(engine: Engine, n: int) -> None:
+    """Customers c0, c1, ... who may be contacted on every channel."""
+    consents = {"email_marketing": True, "sms_marketing": True, "push": True}
+    engine.put_customers([Customer(f"c{i}", consents=consents) for i in range(n)])
+
+
 def ndjson(rows: Iterable[object]) -> bytes:
     return b"\n".join(row if isinstance(row, bytes) else orjson.dumps(row) for row in rows)
 
@@ -31,7 +39,8 @@ def answers(response: Response) -> list[dict[str, Any]]:
     return [orjson.loads(line) for line in response.content.splitlines()]
 
 
-def test_a_decision_tells_what_to_send_with_its_propensity(client: TestClient) -> None:
+def test_a_decision_tells_what_to_send_with_its_propensity(client: TestClient, engine: Engine) -> None:
+    reachable(engine, 20)
     made = [client.post("/v1/decisions", json=question(f"r{i}", f"c{i}")).json() for i in range(20)]
     sending = [decision for decision in made if decision["arm"]]
     assert sending
@@ -49,7 +58,8 @@ def test_nothing_to_send_is_an_answer_with_its_reason(client: TestClient) -> Non
     assert response.json()["reason"] == "not_in_audience"
 
 
-def test_drawing_no_send_is_an_empty_answer_as_well(client: TestClient) -> None:
+def test_drawing_no_send_is_an_empty_answer_as_well(client: TestClient, engine: Engine) -> None:
+    reachable(engine, 120)
     made = [client.post("/v1/decisions", json=question(f"r{i}", f"c{i}")).json() for i in range(120)]
     drawn = [decision for decision in made if decision["reason"] == "chose_no_send"]
     assert drawn

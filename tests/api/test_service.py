@@ -115,7 +115,7 @@ def test_a_pause_typed_beside_the_service_acts_on_due_touches_within_a_second(se
     service.client.post("/v1/decisions:batch", content=body, headers=NDJSON).raise_for_status()
     assert service.get("/v1/campaigns/later")["touches"] == {"planned": 200}
     place.sql(
-        "update touches set send_us = ? + 100000 * (select count(*) from touches earlier "
+        "update touches set due_us = ? + 100000 * (select count(*) from touches earlier "
         "where earlier.campaign_id = 'later' and earlier.decision_id < touches.decision_id) "
         "where campaign_id = 'later'",
         time.time_ns() // 1000,
@@ -124,7 +124,7 @@ def test_a_pause_typed_beside_the_service_acts_on_due_touches_within_a_second(se
     assert place.optimizer("campaign", "pause", "later").returncode == 0
     time.sleep(1)
     sent = len(place.outbox("push"))
-    place.sql("update touches set send_us = ? where campaign_id = 'later'", time.time_ns() // 1000)
+    place.sql("update touches set due_us = ? where campaign_id = 'later'", time.time_ns() // 1000)
     time.sleep(1.5)
     assert len(place.outbox("push")) == sent < 200
     assert place.optimizer("campaign", "resume", "later").returncode == 0
@@ -168,8 +168,15 @@ def test_the_document_shows_every_endpoint_with_examples(service: Service) -> No
         "/v1/campaigns/{campaign_id}/pause",
         "/v1/campaigns/{campaign_id}/resume",
     }
-    for path in posts - {"/v1/campaigns/{campaign_id}/pause", "/v1/campaigns/{campaign_id}/resume"}:
-        for media in document["paths"][path]["post"]["requestBody"]["content"].values():
+    bodies = {path: document["paths"][path]["post"].get("requestBody") for path in posts}
+    assert {path for path, body in bodies.items() if body is None} == {
+        "/unsubscribe/{token}",
+        "/v1/campaigns/{campaign_id}/pause",
+        "/v1/campaigns/{campaign_id}/resume",
+        "/v1/touches/{decision_id}/cancel",
+    }
+    for path, body in bodies.items():
+        for media in body["content"].values() if body else ():
             assert list(examples(media["schema"], document)), path
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from optimizer.reasons import ALLOWED, Reason
 
-# The closed list of the design, in its order: the codes are stored.
+# The closed list of the design, in its order, and what came to it: the codes are stored.
 LISTED = [
     "not_in_audience",
     "holdout",
@@ -29,6 +29,7 @@ LISTED = [
     "vetoed",
     "expired_late",
     "chose_no_send",
+    "no_address",
 ]
 
 

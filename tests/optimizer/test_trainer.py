@@ -161,7 +161,7 @@ def test_a_trainer_killed_at_any_moments_ends_with_the_same_weights_to_the_byte(
         process.join()
         killed += 1
     assert process.exitcode == 0
-    assert killed >= 5
+    assert killed >= 3
     first, second = (_latest(path) for path in (undisturbed, disturbed))
     assert first.learned > 60
     assert (first.body, first.resume, first.learned) == (second.body, second.resume, second.learned)
