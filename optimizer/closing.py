@@ -14,6 +14,7 @@ import orjson
 
 from optimizer import budgets, metrics
 from optimizer.catalog import TOUCH_LIFETIME_US
+from optimizer.contact.facts import ENDED
 from optimizer.groups import Group
 from optimizer.history import HOUR_US
 from optimizer.recording import SENT_EVENTS
@@ -21,7 +22,6 @@ from optimizer.rewards import DecisionFacts, EventFacts, JoinedReward, RewardSpe
 from optimizer.store import campaigns, decisions, events, rewards, settled, touches
 from optimizer.store.rows import DecisionHead, EventRow, RewardRow, TouchRow
 from optimizer.store.transactions import after_commit
-from optimizer.touches import ENDED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence

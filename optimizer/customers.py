@@ -8,20 +8,20 @@ boolean is `true` or `false` (also `1`, `0`, `yes`, `no`), and the texts of a mu
 
 from __future__ import annotations
 
-import csv
 import math
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
-import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from optimizer.attributes import Attributes, AttributeType, FieldProblem, did_you_mean
 from optimizer.errors import InvalidInput
 from optimizer.limits import MAX_ID, flaw, is_id
+from optimizer.row_files import RowProblem, csv_rows, ndjson_rows
 from optimizer.scalars import ZONES
 from optimizer.store.customers import Customer
 
@@ -34,21 +34,8 @@ _ADDRESS: Final = "address."
 _CONSENT: Final = "consent."
 _BOOLEANS: Final = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 
-_Row = tuple[int, "Mapping[str, Any] | FieldProblem"]
+_Row = tuple[int, "object | FieldProblem"]
 """A line of a file, and the customer it holds as JSON, or why it holds none."""
-
-
-@dataclass(frozen=True, slots=True)
-class RowProblem:
-    """Why a row of a file was rejected. `line` counts from 1; in a Parquet file it is the number of the row."""
-
-    file: str
-    line: int
-    field: str
-    message: str
-
-    def __str__(self) -> str:
-        return f"{self.file}:{self.line}: {self.field}: {self.message}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,32 +132,17 @@ def _typed(
 
 
 def _read_ndjson(path: Path, _attributes: Attributes) -> Iterator[_Row]:
-    with path.open("rb") as file:
-        for line, text in enumerate(file, start=1):
-            if text.strip():
-                try:
-                    yield line, orjson.loads(text)
-                except orjson.JSONDecodeError as error:
-                    yield line, FieldProblem("line", f"not JSON: {error}")
+    return ndjson_rows(path)
 
 
 def _read_csv(path: Path, attributes: Attributes) -> Iterator[_Row]:
-    line = 1
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.reader(file, strict=True)
-        try:
-            header = next(reader, [])
-            _check_header(path, header, attributes)
-            types = [_column_type(name, attributes) for name in header]
-            line = reader.line_num + 1
-            for cells in reader:
-                if len(cells) == len(header):
-                    yield line, _nested(dict(zip(header, map(_from_text, cells, types), strict=True)))
-                elif cells:
-                    yield line, FieldProblem("line", f"expected {len(header)} cells, got {len(cells)}")
-                line = reader.line_num + 1
-        except (csv.Error, UnicodeDecodeError) as error:
-            raise InvalidInput(f"{path}:{line}: not CSV in UTF-8: {error}") from error
+    types: dict[str, AttributeType] = {}
+    for line, cells in csv_rows(path, partial(_check_header, attributes=attributes)):
+        if isinstance(cells, FieldProblem):
+            yield line, cells
+            continue
+        types = types or {name: _column_type(name, attributes) for name in cells}
+        yield line, _nested({name: _from_text(cell, types[name]) for name, cell in cells.items()})
 
 
 def _read_parquet(path: Path, attributes: Attributes) -> Iterator[_Row]:

@@ -19,6 +19,7 @@ import orjson
 
 from optimizer import history, metrics
 from optimizer.clock import to_us
+from optimizer.contact.facts import ENDED
 from optimizer.errors import InvalidInput
 from optimizer.external import CONTACTED, flaw, touch_of
 from optimizer.refusals import REFUSALS, refusal_of, refuse
@@ -26,7 +27,7 @@ from optimizer.store import customers, decisions, events, external_touches, ledg
 from optimizer.store.rows import DecisionHead, EventRow, TouchRow
 from optimizer.store.touches import TouchChange
 from optimizer.store.transactions import after_commit
-from optimizer.touches import ENDED, sent
+from optimizer.touches import sent
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

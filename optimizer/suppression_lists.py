@@ -7,16 +7,13 @@ is an object of them.
 
 from __future__ import annotations
 
-import csv
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
-import orjson
-
 from optimizer.attributes import FieldProblem, did_you_mean
-from optimizer.customers import RowProblem
 from optimizer.errors import InvalidInput
+from optimizer.row_files import RowProblem, csv_rows, ndjson_rows
 from optimizer.suppressing import Whom
 from optimizer.suppression import EVERY, Cause
 
@@ -81,32 +78,9 @@ def _check(value: object) -> tuple[Whom, Cause] | FieldProblem:
     return whom, Cause(cause)
 
 
-def _read_ndjson(path: Path) -> Iterator[_Row]:
-    with path.open("rb") as file:
-        for line, text in enumerate(file, start=1):
-            if text.strip():
-                try:
-                    yield line, orjson.loads(text)
-                except orjson.JSONDecodeError as error:
-                    yield line, FieldProblem("line", f"not JSON: {error}")
-
-
 def _read_csv(path: Path) -> Iterator[_Row]:
-    line = 1
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.reader(file, strict=True)
-        try:
-            header = next(reader, [])
-            _check_header(path, header)
-            line = reader.line_num + 1
-            for cells in reader:
-                if len(cells) == len(header):
-                    yield line, {name: cell for name, cell in zip(header, cells, strict=True) if cell}
-                elif cells:
-                    yield line, FieldProblem("line", f"expected {len(header)} cells, got {len(cells)}")
-                line = reader.line_num + 1
-        except (csv.Error, UnicodeDecodeError) as error:
-            raise InvalidInput(f"{path}:{line}: not CSV in UTF-8: {error}") from error
+    for line, cells in csv_rows(path, _check_header):
+        yield line, cells if isinstance(cells, FieldProblem) else {name: cell for name, cell in cells.items() if cell}
 
 
 def _check_header(path: Path, names: Sequence[str]) -> None:
@@ -125,6 +99,6 @@ def _check_header(path: Path, names: Sequence[str]) -> None:
 
 _READERS: Final[Mapping[str, Callable[[Path], Iterator[_Row]]]] = {
     ".csv": _read_csv,
-    ".ndjson": _read_ndjson,
-    ".jsonl": _read_ndjson,
+    ".ndjson": ndjson_rows,
+    ".jsonl": ndjson_rows,
 }

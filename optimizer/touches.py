@@ -19,9 +19,6 @@ if TYPE_CHECKING:
 
     from optimizer.store.rows import TouchRow
 
-ENDED: Final = frozenset({"expired", "cancelled", "failed"})
-"""Given up, so that they count no longer against limits; a caller may have shown them all the same."""
-
 AGAIN: Final = "sent_again"
 """Why a touch is planned again of which nobody knows whether it was sent: its channel would rather send it twice."""
 ASKED: Final = "asked"

@@ -39,7 +39,7 @@ EXTERNAL: Final = "external"
 SENT: Final = UNANSWERED | {"opened", "clicked", "converted", EXTERNAL}
 """States of touches that went out and did not come back."""
 ENDED: Final = frozenset({"cancelled", "expired", "failed"})
-"""States of touches that never went out."""
+"""States of touches that were given up: they count no longer, though a caller may have shown them all the same."""
 
 COUNTED: Final = {"delivered": 0, "sent": 1, "decided": 2}
 """By what a limit counts, the highest standing of the touches that it counts."""

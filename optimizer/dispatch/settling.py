@@ -10,6 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from optimizer import history, metrics
+from optimizer.contact.facts import ENDED
 from optimizer.contact.policy import Delivery
 from optimizer.dispatch.leasing import LEASE_US, LOST
 from optimizer.dispatch.retrying import retry_us
@@ -20,7 +21,7 @@ from optimizer.store import attempts, customers, decisions, outbox, touches
 from optimizer.store.attempts import AttemptRow
 from optimizer.store.touches import TouchChange
 from optimizer.store.transactions import after_commit
-from optimizer.touches import AGAIN, ASKED, BY_HAND, ENDED, end, note, sent
+from optimizer.touches import AGAIN, ASKED, BY_HAND, end, note, sent
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

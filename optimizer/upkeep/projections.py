@@ -9,13 +9,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from optimizer import exclusions, history
+from optimizer.contact.facts import ENDED
 from optimizer.external import CONTACTED, touch_of
 from optimizer.ids import made_us
 from optimizer.recording import Recording
 from optimizer.store import customers, events, external_touches, ledgers, rebuilding, rewards, touches
 from optimizer.store.external_touches import EXTERNAL
 from optimizer.store.touches import TouchChange
-from optimizer.touches import ENDED, sent
+from optimizer.touches import sent
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

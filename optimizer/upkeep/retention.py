@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Final
 
 from optimizer import audit, budgets, history
 from optimizer.audit import Action
+from optimizer.contact.facts import ENDED
 from optimizer.errors import Conflict, Unavailable
 from optimizer.store import customers, dropping, ledgers, retention, snapshots
 from optimizer.store.external_touches import EXTERNAL
 from optimizer.store.retention import LOG, cut_of
-from optimizer.touches import ENDED
 from optimizer.upkeep import archive
 
 if TYPE_CHECKING:

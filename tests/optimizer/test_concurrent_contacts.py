@@ -7,12 +7,10 @@ killed. Afterwards everything is counted again from the tables.
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import random
 import threading
 import time
-import traceback
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -26,13 +24,14 @@ from optimizer.decisions import Decision, DecisionRequest
 from optimizer.dispatch.routes import Routes
 from optimizer.dispatch.senders import SENT, Outcome, Result
 from optimizer.engine import Engine
-from optimizer.errors import Conflict, NotFound, Unavailable
+from optimizer.errors import Unavailable
 from optimizer.ids import IdSource
 from optimizer.recording import EventIn
 from optimizer.store import Store
 from optimizer.store.customers import Customer
 from tests import databases
 from tests.chaos.scripts import show
+from tests.optimizer.actors import act_for_ever, acting
 from tests.optimizer.engine_example import ATTRIBUTES, SECRET, SLOTS, Rig, campaign, message
 from tests.optimizer.recount import (
     ENDED,
@@ -61,7 +60,6 @@ SECONDS: Final = 6.0
 ENOUGH: Final = 50
 """Fewer touches would prove little: a slow machine gets `LONGER` seconds more."""
 LONGER: Final = 20.0
-PROCESSES: Final = 3
 CUSTOMERS: Final = tuple(f"c{i}" for i in range(8))
 ZONES: Final = ("Europe/Madrid", "America/Mexico_City", "Pacific/Auckland")
 NO_EMAIL: Final = CUSTOMERS[-1]
@@ -133,9 +131,6 @@ LIMITS: Final = {
 NOT_HERE: Final = frozenset({"train", "audit", "make_partitions"})
 """Jobs that have nothing to do with who is contacted."""
 
-EXPECTED: Final = (Unavailable, Conflict, NotFound)
-"""What may be answered while others do the same, and processes end."""
-
 
 class Fickle:
     """Sends most touches; others fail, for now or for good, or nobody knows."""
@@ -167,23 +162,7 @@ class Actor:
 
     def act(self) -> None:
         """Does not return."""
-        doing = [self._ask, self._ask, self._run, self._dispatch, self._disturb]
-        threads = [threading.Thread(target=self._again, args=(each,), daemon=True) for each in doing]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-
-    def _again(self, act: Callable[[], None]) -> None:
-        while True:
-            try:
-                act()
-            except* EXPECTED:
-                time.sleep(0.02)
-            except* BaseException:
-                with self._notes.open("a") as file:
-                    file.write(traceback.format_exc())
-                raise
+        act_for_ever([self._ask, self._ask, self._run, self._dispatch, self._disturb], self._notes)
 
     def _ask(self) -> None:
         """One question, or several at once: of one customer in several campaigns too, and some of them twice."""
@@ -279,35 +258,20 @@ def _planned(connection: Connection) -> int:
 def lived(url: str, seed: int, notes: Path, seconds: float) -> list[Barred]:
     """Let processes act on a database for a while, and kill some in the middle; what was barred meanwhile."""
     chance = random.Random(seed)
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.optimizer.test_concurrent_contacts"])
     stopping = threading.Event()
-
-    def started() -> Any:  # noqa: ANN401 - a process of this context
-        process = context.Process(target=_process, args=(url, chance.getrandbits(32), notes), daemon=True)
-        process.start()
-        return process
-
     with Store(url) as store, ThreadPoolExecutor(2) as pool:
         engine = Engine(store, ATTRIBUTES, Routes.to(Fickle(chance)), ids=IdSource(), secret=SECRET)
         for each in CAMPAIGNS:
             engine.load_campaign(each)
         engine.put_customers([_person(each, i, consents=True) for i, each in enumerate(CUSTOMERS)])
-        processes = [started() for _ in range(PROCESSES)]
-        moods = [pool.submit(mood, engine, random.Random(seed), stopping) for mood in (_consents, _pauses)]
-        try:
-            end_s = time.monotonic() + seconds
-            while (left_s := end_s - time.monotonic()) > 0 or (left_s > -LONGER and store.read(_planned) < ENOUGH):
-                time.sleep(chance.uniform(1.0, 2.0))
-                unlucky = chance.choice(processes)
-                unlucky.kill()
-                unlucky.join()
-                processes[processes.index(unlucky)] = started()
-        finally:
-            stopping.set()
-            for process in processes:
-                process.kill()
-                process.join()
+        with acting(_process, url, notes, chance) as kill_one:
+            moods = [pool.submit(mood, engine, random.Random(seed), stopping) for mood in (_consents, _pauses)]
+            try:
+                end_s = time.monotonic() + seconds
+                while (left_s := end_s - time.monotonic()) > 0 or (left_s > -LONGER and store.read(_planned) < ENOUGH):
+                    kill_one()
+            finally:
+                stopping.set()
         return [barred for mood in moods for barred in mood.result()]
 
 

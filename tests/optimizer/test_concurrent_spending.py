@@ -6,14 +6,11 @@ in the end everything is spent that can be.
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import random
-import threading
 import time
-import traceback
 from collections import Counter, defaultdict
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import pytest
 
@@ -21,7 +18,6 @@ from optimizer.clock import SystemClock
 from optimizer.decisions import Decision, DecisionRequest
 from optimizer.dispatch.routes import Routes
 from optimizer.engine import Engine
-from optimizer.errors import Conflict, NotFound, Unavailable
 from optimizer.exclusions import claims_customer
 from optimizer.ids import IdSource
 from optimizer.scalars import MICRO
@@ -29,10 +25,10 @@ from optimizer.store import Store
 from optimizer.store.customers import Customer
 from tests import databases
 from tests.chaos.scripts import show
+from tests.optimizer.actors import act_for_ever, acting
 from tests.optimizer.engine_example import ATTRIBUTES, SECRET, Notes, Rig, campaign, message
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from optimizer.campaign import CampaignFile
@@ -40,10 +36,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.databases
 
 SECONDS: Final = 5.0
-PROCESSES: Final = 3
 CUSTOMERS: Final = tuple(f"c{i:02}" for i in range(60))
-EXPECTED: Final = (Unavailable, Conflict, NotFound)
-"""What may be answered while others do the same, and processes end."""
 
 
 def _campaign(name: str, amount: float, on_reach: str, priority: int) -> CampaignFile:
@@ -78,23 +71,7 @@ class Actor:
 
     def act(self) -> None:
         """Does not return."""
-        doing = [self._ask, self._ask, self._run, self._give_up]
-        threads = [threading.Thread(target=self._again, args=(each,), daemon=True) for each in doing]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-
-    def _again(self, act: Callable[[], None]) -> None:
-        while True:
-            try:
-                act()
-            except EXPECTED:
-                time.sleep(0.02)
-            except BaseException:
-                with self._notes.open("a") as file:
-                    file.write(traceback.format_exc())
-                raise
+        act_for_ever([self._ask, self._ask, self._run, self._give_up], self._notes)
 
     def _ask(self) -> None:
         chance = self._chance
@@ -121,28 +98,10 @@ def _process(url: str, seed: int, notes: Path) -> None:
 
 def lived(url: str, seed: int, notes: Path, seconds: float) -> None:
     """Let processes act on a database for a while, and kill some in the middle."""
-    chance = random.Random(seed)
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.optimizer.test_concurrent_spending"])
-
-    def started() -> Any:  # noqa: ANN401 - a process of this context
-        process = context.Process(target=_process, args=(url, chance.getrandbits(32), notes), daemon=True)
-        process.start()
-        return process
-
-    processes = [started() for _ in range(PROCESSES)]
-    try:
-        end_s = time.monotonic() + seconds
+    end_s = time.monotonic() + seconds
+    with acting(_process, url, notes, random.Random(seed)) as kill_one:
         while time.monotonic() < end_s:
-            time.sleep(chance.uniform(1.0, 2.0))
-            unlucky = chance.choice(processes)
-            unlucky.kill()
-            unlucky.join()
-            processes[processes.index(unlucky)] = started()
-    finally:
-        for process in processes:
-            process.kill()
-            process.join()
+            kill_one()
 
 
 def test_no_budget_is_exceeded_and_nobody_is_in_two_campaigns_however_many_decide_and_whoever_is_killed(
