@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import multiprocessing
 import os
 import random
@@ -22,6 +23,7 @@ from optimizer.ids import IdSource
 from optimizer.store import Store, snapshots
 from optimizer.store.leases import all_leases
 from tests import databases
+from tests.api.running import until
 from tests.optimizer.engine_example import ATTRIBUTES, Notes, Rig, campaign
 from tests.optimizer.test_trainer import GROUPS, lived
 
@@ -34,15 +36,20 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.databases
 
 
-def _work(url: str, start_us: int, end_us: int) -> None:
+DAY_US = 24 * 3_600_000_000
+DAYS = 10
+"""What is left to live when the workers begin; a day of it for each time that the worker at work is disturbed."""
+
+
+def _work(name: str, url: str, start_us: int, until_us: Any) -> None:  # noqa: ANN401 - a number that processes share
     """What a worker does, for ever: time passes for it while it has the campaign, and then it closes and learns."""
     leases.BEAT_S = 0.05  # type: ignore[misc]
     trainer.PAGE, closing.PAGE = 4, 3
     clock = VirtualClock(from_us(start_us))
-    engine = Engine(Store(url), ATTRIBUTES, Routes.to(Notes()), clock=clock, ids=IdSource())
+    engine = Engine(Store(url), ATTRIBUTES, Routes.to(Notes()), clock=clock, ids=IdSource(), worker=name)
 
     def pass_by(_fence: Fence) -> int:
-        clock.advance_to(min(clock.now() + timedelta(hours=3), from_us(end_us)))
+        clock.advance_to(max(clock.now(), min(clock.now() + timedelta(hours=3), from_us(until_us.value))))
         return 1
 
     while True:
@@ -65,7 +72,7 @@ def test_a_takeover_in_the_middle_changes_no_weight(tmp_path: Path) -> None:
     for url in urls:
         with Rig(campaign(groups=GROUPS), url=url) as rig:
             lived(rig, days=3)
-            start_us, end_us = rig.now_us, rig.now_us + 10 * 24 * 3_600_000_000
+            start_us, end_us = rig.now_us, rig.now_us + DAYS * DAY_US
     with Rig(url=urls[0]) as rig:
         rig.clock.advance_to(from_us(end_us))
         rig.engine.closing.close_due()
@@ -74,28 +81,40 @@ def test_a_takeover_in_the_middle_changes_no_weight(tmp_path: Path) -> None:
     assert expected is not None
     assert expected.learned > 40
 
-    def started() -> Any:  # noqa: ANN401 - a process of this context
-        process = context.Process(target=_work, args=(urls[1], start_us, end_us), daemon=True)
-        process.start()
-        return process
+    until_us = context.Value("q", start_us)
+    workers: dict[str, Any] = {}
 
-    chance, workers, done = random.Random(1), [started(), started()], False
+    def start() -> None:
+        name = f"worker-{next(numbers)}"
+        workers[name] = context.Process(target=_work, args=(name, urls[1], start_us, until_us), daemon=True)
+        workers[name].start()
+
+    chance, numbers = random.Random(1), itertools.count()
+    start()
+    start()
     with Store(urls[1]) as store:
-        end = time.monotonic() + 60
-        while not done:
-            assert time.monotonic() < end, "waited in vain"
+
+        def holder() -> str | None:
+            leased = [row for row in store.read(partial(all_leases, tenant="default")) if row.name == "campaign/camp"]
+            return leased[0].holder if leased else None
+
+        for day in range(1, DAYS + 1):
+            until(lambda: holder() in workers)
+            until_us.value = start_us + day * DAY_US
             time.sleep(chance.uniform(0.05, 0.4))
-            unlucky = chance.choice(workers)
-            if chance.random() < 0.5:
-                unlucky.kill()
-                unlucky.join()
-                workers[workers.index(unlucky)] = started()
+            unlucky = holder()
+            if unlucky not in workers:
+                continue  # it was given up between the two looks
+            if day % 2:
+                workers[unlucky].kill()
+                workers.pop(unlucky).join()
+                start()
             else:
-                os.kill(unlucky.pid, signal.SIGSTOP)
+                os.kill(workers[unlucky].pid, signal.SIGSTOP)
                 time.sleep(chance.uniform(0.2, 0.5))
-                os.kill(unlucky.pid, signal.SIGCONT)
-            done = _place(store.read(_newest)) == _place(expected)
-        for each in workers:
+                os.kill(workers[unlucky].pid, signal.SIGCONT)
+        until(lambda: _place(store.read(_newest)) == _place(expected), timeout_s=60)
+        for each in workers.values():
             each.kill()
             each.join()
         learned = store.read(_newest)
