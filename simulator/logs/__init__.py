@@ -1,0 +1,1 @@
+"""Files of logged decisions: read into `optimizer.evaluation.log.Log` chunk by chunk, and written."""
