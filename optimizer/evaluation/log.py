@@ -38,6 +38,8 @@ class Log:
         time_us: (n,) int64, when it was decided, UTC microseconds; None where the log does not say.
         close_us: (n,) int64, when its reward was known; None: as soon as it was decided.
         decision_ids: (n,) object, str; None where the log does not say.
+        zone: (n,) object, the IANA time zone in which the customer's slots were, None where that was unknown; None: no
+            arm of the log has a slot.
         position: (n,) index of the slot on the page; None where there is only one.
         context: what was known of the customer, by attribute.
         history: history features, of which `optimizer.history` knows the names.
@@ -53,6 +55,7 @@ class Log:
     time_us: NDArray[np.int64] | None = None
     close_us: NDArray[np.int64] | None = None
     decision_ids: NDArray[np.object_] | None = None
+    zone: NDArray[np.object_] | None = None
     position: NDArray[np.intp] | None = None
     context: Columns = field(default_factory=dict)
     history: Columns = field(default_factory=dict)

@@ -27,7 +27,7 @@ class Uniform:
 
 @dataclass(frozen=True, slots=True)
 class Constant:
-    """Always one arm, and where it is no candidate the `otherwise` arm, as a rule of the business would; else nothing."""
+    """Always one arm; where it is no candidate, the arm `otherwise`, and where that is none either, nothing."""
 
     arm: str
     otherwise: str | None = None

@@ -92,7 +92,7 @@ class Estimate:
         value: the estimate; nan where it is undefined.
         low, high: ends of the interval of the given `confidence`; nan where there is none.
         rows, customers: how many there were.
-        effective, largest_weight, mean_weight, matched: of the weights, see `Weights`; `matched` as a share of the rows.
+        effective, largest_weight, mean_weight, matched: see `Weights`; `matched` is a share of the rows.
         warnings: what a reader has to know.
     """
 

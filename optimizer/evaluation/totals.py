@@ -44,7 +44,7 @@ class Moments:
 
     @classmethod
     def of(cls, terms: Floats, sizes: Floats | None = None) -> Moments:
-        """Of customers' totals (G, M), each of `sizes` (G,) rows; of rows that are customers of their own by default."""
+        """Of customers' totals (G, M), each of `sizes` (G,) rows; by default each row is a customer of its own."""
         g, m = terms.shape
         sums, products = np.empty(m + 1), np.empty((m + 1, m + 1))
         ones = np.ones(g) if sizes is None else sizes

@@ -1,4 +1,4 @@
-"""The commands of the simulator: rehearse a campaign in a world, replay a randomised log, and the demonstration."""
+"""Rehearse a campaign in a world, replay a randomised log, and the demonstration."""
 
 from __future__ import annotations
 
@@ -38,12 +38,6 @@ Days = Annotated[int, typer.Option(help="How many virtual days.", min=1)]
 Customers = Annotated[int, typer.Option(help="How many customers the world has.", min=1)]
 Seed = Annotated[int, typer.Option(help="Same seed, same log.", min=0)]
 Out = Annotated[Path, typer.Option(help="The folder for what is written; made if new.", file_okay=False)]
-
-
-def register(app: typer.Typer) -> None:
-    """Add `simulate`, `replay` and `demo` to the command line."""
-    for command in (simulate, replay, demo):
-        app.command()(command)
 
 
 def simulate(  # noqa: PLR0913 - what a simulation is made of

@@ -1,0 +1,29 @@
+"""Who does work on the parts of a log: this process, or a cluster. Results come in the parts' order."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+Part = TypeVar("Part")
+Result = TypeVar("Result")
+
+
+class Workers(Protocol):
+    """Applies a function to parts, anywhere."""
+
+    def map(self, function: Callable[[Part], Result], parts: Iterable[Part]) -> Iterator[Result]:
+        """What the function makes of each part, in their order, whoever is done first.
+
+        Function, parts and results must be picklable; what the function returns may depend on its part alone.
+        """
+
+
+class Here:
+    """This process, one part after the other."""
+
+    def map(self, function: Callable[[Part], Result], parts: Iterable[Part]) -> Iterator[Result]:
+        """See `Workers`."""
+        return map(function, parts)
