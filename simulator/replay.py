@@ -8,6 +8,7 @@ learned and published.
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -158,6 +159,22 @@ class Replay:
         self._clock.advance_to(from_us(mature_us + SETTLE_US))
         self.engine.closing.close_due()
         self.engine.trainer.train_due()
+
+
+@dataclass(frozen=True, slots=True)
+class Orders:
+    """Replays of one log in several orders, each by itself: what `Workers` apply to a seed."""
+
+    campaign: CampaignFile
+    attributes: Attributes
+    world: LoggedWorld
+
+    def __call__(self, seed: int) -> PolicyValue:
+        """The learning policy's value over the order of this seed."""
+        with closing(Replay(self.campaign, self.attributes, self.world, seed=seed)) as one:
+            for _ in one.run():
+                pass
+            return one.learned()
 
 
 def benchmarks(world: LoggedWorld) -> list[PolicyValue]:

@@ -18,7 +18,8 @@ from optimizer.errors import Conflict, InvalidInput
 from simulator import reports
 from simulator.demo import curl_lines, ending_now
 from simulator.loop import ClosedLoop
-from simulator.replay import Replay, benchmarks
+from simulator.replay import Orders, benchmarks
+from simulator.workers import EngineName, workers
 from simulator.worlds import FactorialConfig, FactorialWorld, LogFormat, LoggedWorld
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ AttributesPath = Annotated[
 Days = Annotated[int, typer.Option(help="How many virtual days.", min=1)]
 Customers = Annotated[int, typer.Option(help="How many customers the world has.", min=1)]
 Seed = Annotated[int, typer.Option(help="Same seed, same log.", min=0)]
+EngineOption = Annotated[EngineName, typer.Option(help="What does the work: this process, or a Ray cluster.")]
 Out = Annotated[Path, typer.Option(help="The folder for what is written; made if new.", file_okay=False)]
 
 
@@ -76,6 +78,7 @@ def replay(  # noqa: PLR0913 - what a replay is made of
     out: Out,
     orders: Annotated[int, typer.Option(help="Over how many random orders of the log.", min=1)] = 1,
     attributes: AttributesPath = None,
+    engine: EngineOption = EngineName.LOCAL,
 ) -> None:
     """Send a randomised log through the engine, to see what the learning policy would have earned.
 
@@ -84,15 +87,14 @@ def replay(  # noqa: PLR0913 - what a replay is made of
     campaign, declared = _read(config, attributes)
     world = LoggedWorld.read(log, load_file(layout, LogFormat))
     learned = []
-    with _progress("{task.completed:,.0f} of {task.total:,.0f} customers, {task.fields[order]}") as progress:
-        task = progress.add_task("", total=orders * len(world.rows), order="")
-        for seed in range(orders):
-            with closing(Replay(campaign, declared, world, seed=seed)) as one:
-                for done in one.run():
-                    progress.update(
-                        task, completed=seed * len(world.rows) + done, order=f"order {seed + 1} of {orders}"
-                    )
-                learned.append(one.learned())
+    with (
+        workers(engine) as there,
+        _progress("{task.completed:.0f} of {task.total} orders of {task.fields[rows]:,} customers") as progress,
+    ):
+        task = progress.add_task("", total=orders, rows=len(world.rows))
+        for value in there.map(Orders(campaign, declared, world), range(orders)):
+            learned.append(value)
+            progress.advance(task)
     others = benchmarks(world)
     reports.write_replay(campaign, learned, others, out / "replay.json")
     Console().print(reports.replay_table(campaign, learned, others))

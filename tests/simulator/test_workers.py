@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from optimizer.errors import InvalidInput
+from simulator.ray_workers import ray_workers
+from simulator.workers import EngineName, Here, workers
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from simulator.workers import Workers
+
+
+@pytest.fixture(scope="module", params=["here", "ray"])
+def those(request: pytest.FixtureRequest) -> Iterator[Workers]:
+    if request.param == "here":
+        yield Here()
+        return
+    with ray_workers(2) as found:
+        yield found
+
+
+def squares(seed: int) -> float:
+    """Larger parts take longer, so that later ones are done first."""
+    rows = np.random.default_rng(seed).normal(size=(400_000 if seed % 5 == 0 else 1_000, 8))
+    return float((rows.T @ rows).sum())
+
+
+def test_results_come_in_the_order_of_the_parts_and_are_the_same_to_the_last_digit(those: Workers) -> None:
+    assert list(those.map(squares, range(12))) == list(Here().map(squares, range(12)))
+
+
+def test_parts_are_taken_as_they_are_needed(those: Workers) -> None:
+    taken = []
+
+    def parts() -> Iterator[int]:
+        for part in range(1_000):
+            taken.append(part)
+            yield part
+
+    results = those.map(squares, parts())
+    assert [next(results) for _ in range(3)] == list(Here().map(squares, range(3)))
+    assert len(taken) < 20
+
+
+def refuse(part: int) -> int:
+    if part == 3:
+        raise InvalidInput("part 3 cannot be read")
+    return part
+
+
+def test_an_error_of_the_function_is_raised_as_it_was(those: Workers) -> None:
+    results = those.map(refuse, range(5))
+    assert [next(results) for _ in range(3)] == [0, 1, 2]
+    with pytest.raises(InvalidInput, match="part 3 cannot be read"):
+        next(results)
+
+
+def test_no_parts_give_no_results(those: Workers) -> None:
+    assert list(those.map(squares, [])) == []
+
+
+def test_without_the_extra_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "simulator.ray_workers", None)
+    with pytest.raises(InvalidInput, match=r"campaign-optimizer\[ray\]"), workers(EngineName.RAY):
+        pass
