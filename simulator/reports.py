@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import orjson
 from rich.table import Table
 
-from simulator.decision_log import LogWriter, read_log
+from simulator.logs.service import LogWriter, read_log
 from simulator.plots import plot_rewards
 from simulator.replay import PolicyValue
 from simulator.results import LAST_DAYS, Result, Setting, Tally, summarise

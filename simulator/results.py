@@ -15,7 +15,7 @@ from simulator.estimates import Mean
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from simulator.decision_log import LogPage
+    from simulator.logs.service import LogPage
     from simulator.measured import Measured
 
 LAST_DAYS = 5

@@ -10,8 +10,8 @@ import pytest
 
 from optimizer.clock import from_us, to_us
 from optimizer.store import rewards, touches
-from simulator import decision_log
-from simulator.decision_log import LogWriter, read_log
+from simulator.logs import service
+from simulator.logs.service import LogWriter, read_log
 from tests.simulator.factory import FACTORIAL, log, rehearsed
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def test_the_size_of_a_page_changes_no_row_and_equal_logs_are_equal_files(
 ) -> None:
     whole = written(loop, tmp_path / "whole.parquet")
     assert written(loop, tmp_path / "again.parquet").read_bytes() == whole.read_bytes()
-    monkeypatch.setattr(decision_log, "PAGE", 7)
+    monkeypatch.setattr(service, "PAGE", 7)
     pages = written(loop, tmp_path / "pages.parquet")
     assert pq.read_metadata(pages).num_row_groups == 18
     assert pq.read_table(pages).to_pylist() == pq.read_table(whole).to_pylist()
