@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
     from optimizer.evaluation.log import Log
@@ -39,7 +41,8 @@ class Judged:
         weight: (n,) target / propensity.
         predicted: (n,) the reward model's prediction for the logged arm; None without a model.
         baseline: (n,) the model's prediction for the target policy: sum over arms of probability x prediction.
-        marginal: (n,) weight of the logged arm's kind rather than of the arm itself, for `MIPS`; None if unknown.
+        marginal: for `MIPS`, by the name of a division of the arms into kinds: (n,) weight of the logged arm's kind
+            rather than of the arm itself. Only those that are known.
         uniform: (n,) numbers in [0, 1) that depend on nothing, for `Replay`.
         customer: (n,) as in the log.
     """
@@ -50,7 +53,7 @@ class Judged:
     weight: Floats
     predicted: Floats | None = None
     baseline: Floats | None = None
-    marginal: Floats | None = None
+    marginal: Mapping[str, Floats] = field(default_factory=dict)
     uniform: Floats | None = None
     customer: NDArray[np.uint64] | None = None
 
@@ -63,7 +66,7 @@ def judge(
     target: Floats,
     *,
     predictions: Floats | None = None,
-    kinds: NDArray[np.intp] | None = None,
+    marginal: Mapping[str, Floats] | None = None,
     uniform: Floats | None = None,
 ) -> Judged:
     """The rows of a log under a target policy.
@@ -72,15 +75,11 @@ def judge(
         log: n rows among K arms.
         target: (n, K) the policy's probabilities.
         predictions: (n, K) a reward model's, made without the rows' own customers (cross-fitted).
-        kinds: (K,) each arm's kind, a number, for marginal weights; needs the log's `distribution`.
+        marginal: weights of kinds of arms, from `marginal_weights`.
         uniform: (n,) see `Judged`.
     """
     rows = np.arange(len(log))
     chosen = target[rows, log.chosen]
-    marginal = None
-    if kinds is not None and log.distribution is not None:
-        same = kinds[None, :] == kinds[log.chosen][:, None]
-        marginal = (target * same).sum(axis=1) / (log.distribution * same).sum(axis=1)
     return Judged(
         reward=log.reward,
         propensity=log.propensity,
@@ -88,7 +87,7 @@ def judge(
         weight=chosen / log.propensity,
         predicted=None if predictions is None else predictions[rows, log.chosen],
         baseline=None if predictions is None else np.einsum("nk,nk->n", target, predictions),
-        marginal=marginal,
+        marginal=marginal or {},
         uniform=uniform,
         customer=log.customer,
     )
