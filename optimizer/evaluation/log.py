@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from optimizer.attributes import PER_CHANNEL_FEATURES
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -42,7 +44,8 @@ class Log:
             arm of the log has a slot.
         position: (n,) index of the slot on the page; None where there is only one.
         context: what was known of the customer, by attribute.
-        history: history features, of which `optimizer.history` knows the names.
+        history: history features, of which `optimizer.history` knows the names; one that has a value for each channel
+            is a column for each, `hours_since_last_touch_on_channel.email`, see `history_for`.
     """
 
     arms: tuple[str, ...]
@@ -86,6 +89,18 @@ class Log:
         if distribution is not None:
             distribution = np.pad(distribution, ((0, 0), (0, more)))
         return replace(self, arms=arms, allowed=np.pad(self.candidates, ((0, 0), (0, more))), distribution=distribution)
+
+    def history_for(self, channels: Sequence[str]) -> Columns:
+        """`history` as a campaign with these channels takes it: features by channel as (n, len(channels)).
+
+        A channel of which the log says nothing is missing throughout: NaN.
+        """
+        columns = {name: column for name, column in self.history.items() if "." not in name}
+        unknown = np.full(len(self), np.nan)
+        for name in PER_CHANNEL_FEATURES:
+            if any(f"{name}.{channel}" in self.history for channel in channels):
+                columns[name] = np.stack([self.history.get(f"{name}.{each}", unknown) for each in channels], axis=1)
+        return columns
 
     @classmethod
     def join(cls, chunks: Sequence[Log]) -> Log:
