@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from optimizer.attributes import PER_CHANNEL_FEATURES, AttributeType
+from optimizer.attributes import AttributeType
 from optimizer.errors import InvalidInput
 from optimizer.features import Encoded
 from optimizer.groups import Group
@@ -170,13 +170,8 @@ class Progressive:
         return Closing.of(lessons, log)
 
     def _history(self, log: Log) -> Columns:
-        """The log's history features; those by channel only where they are of as many channels."""
-        channels = len(self._version.catalog.channels)
-        return {
-            name: column
-            for name, column in log.history.items()
-            if name not in PER_CHANNEL_FEATURES or column.shape[1:] == (channels,)
-        }
+        """The log's history features, those by channel in the order of the campaign's channels."""
+        return log.history_for(self._version.channel_ids)
 
     def _check_order(self, log: Log) -> None:
         if log.close_us is None or not len(log):
