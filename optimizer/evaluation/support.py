@@ -58,6 +58,13 @@ class Support:
             ),
         )
 
+    def refusal(self, policy: str, arms: Sequence[str]) -> Refusal | None:
+        """Why nothing can be said of the policy, whose name is given; None if it can be judged."""
+        missing = self.missing(arms)
+        if not missing and not self.unable:
+            return None
+        return Refusal(policy, missing, self.unable / self.rows)
+
     def missing(self, arms: Sequence[str]) -> dict[str, float]:
         """Arms that the policy wants where nothing of the kind was logged, with their share of all that it does."""
         without = np.where(self.drawn == 0.0, self.wanted, self.impossible) / max(self.rows, 1)

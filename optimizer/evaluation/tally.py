@@ -3,84 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import isnan, sqrt
-from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
+from math import isnan
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import numpy as np
 
-from optimizer.evaluation.support import Refusal, Support
-from optimizer.evaluation.totals import Moments, Totals
+from optimizer.evaluation.totals import Moments, Totals, places
+from optimizer.evaluation.weights import Weights
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from optimizer.evaluation.estimators import Estimator
     from optimizer.evaluation.judged import Judged
+    from optimizer.evaluation.support import Refusal, Support
     from optimizer.evaluation.totals import Floats
-
-FEW_EFFECTIVE: Final = 100.0
-"""An effective sample size below this is warned of."""
-
-HEAVY_SHARE: Final = 0.05
-"""One row that has more than this share of all weight is warned of."""
-
-WEIGHTS_OFF: Final = 4.0
-"""By how many standard errors the mean weight may differ from 1 without a warning."""
-
-
-@dataclass(frozen=True, slots=True)
-class Weights:
-    """Sums over the rows' weights w; those of two shards are added."""
-
-    rows: int
-    total: float
-    squares: float
-    largest: float
-    matched: int
-    """How many rows have a positive weight: those where the policy might have done what was logged."""
-
-    @classmethod
-    def of(cls, weight: Floats) -> Weights:
-        """Of rows' weights (n,)."""
-        return cls(
-            len(weight),
-            float(weight.sum()),
-            float(weight @ weight),
-            float(weight.max(initial=0.0)),
-            int(np.count_nonzero(weight > 0.0)),
-        )
-
-    def __add__(self, other: Weights) -> Weights:
-        return Weights(
-            self.rows + other.rows,
-            self.total + other.total,
-            self.squares + other.squares,
-            max(self.largest, other.largest),
-            self.matched + other.matched,
-        )
-
-    @property
-    def mean(self) -> float:
-        """Near 1 where the propensities are right and everything the policy does was possible."""
-        return self.total / self.rows if self.rows else float("nan")
-
-    @property
-    def effective(self) -> float:
-        """Kish's effective sample size, (sum w)^2 / sum w^2."""
-        return self.total**2 / self.squares if self.squares else 0.0
-
-    def warnings(self) -> list[str]:
-        """What a reader of the estimate has to know."""
-        found = []
-        if self.effective < FEW_EFFECTIVE:
-            found.append(f"the effective sample size is {self.effective:.0f}: do not rely on the interval")
-        if self.total and self.largest / self.total > HEAVY_SHARE:
-            found.append(f"one row has {self.largest / self.total:.0%} of all weight")
-        if self.rows > 1:
-            error = sqrt(max(self.squares / self.rows - self.mean**2, 0.0) / self.rows)
-            if abs(self.mean - 1.0) > WEIGHTS_OFF * error + 1e-9:
-                found.append(f"the mean weight is {self.mean:.4f}, which should be near 1: are the propensities right?")
-        return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,8 +49,38 @@ class Estimate:
     warnings: tuple[str, ...] = ()
 
 
+class Function(Protocol):
+    """How an estimate follows from sums: `Form`, or the difference of two."""
+
+    @property
+    def terms(self) -> int:
+        """How many terms it takes."""
+
+    def estimate(self, sums: Floats) -> Floats:
+        """(...,) from the number of rows and the sums of the terms (..., 1 + m)."""
+
+    def gradient(self, sums: Floats) -> Floats:
+        """(1 + m,) derivatives of `estimate` by each of these."""
+
+
+class Estimated(Protocol):
+    """What is known of an estimator without its rows, or of the difference between what it says of two policies."""
+
+    @property
+    def name(self) -> str:
+        """As of `Estimator`."""
+
+    @property
+    def form(self) -> Function:
+        """How the estimate follows from the sums of its terms."""
+
+    @property
+    def needs(self) -> str | None:
+        """As of `Estimator`."""
+
+
 class Interval(Protocol):
-    """One way of saying how sure an estimate is."""
+    """One way of saying how sure estimates are."""
 
     @property
     def name(self) -> str:
@@ -127,8 +94,8 @@ class Interval(Protocol):
     def resamples(self) -> bool:
         """Whether it needs each customer's totals rather than moments alone."""
 
-    def of(self, estimator: Estimator, sums: Sums, weights: Weights) -> tuple[float, float]:
-        """The ends, nan where there is no interval, from the sums of the estimator's own terms."""
+    def ends(self, estimators: Sequence[Estimated], sums: Sums) -> list[tuple[float, float]]:
+        """The ends for each estimator, nan where there are none, from the sums of all terms, one's after another's."""
 
 
 Sums: TypeAlias = Totals | Moments
@@ -189,40 +156,49 @@ class Tally:
         return cls(parts[0].estimators, Totals.join(totals), weights, support)
 
     def estimates(self, policy: str, arms: Sequence[str], interval: Interval) -> list[Estimate] | Refusal:
-        """What each estimator says, or why nothing can be said."""
-        missing = self.support.missing(arms)
-        if missing or self.support.unable:
-            return Refusal(policy, missing, self.support.unable / max(self.support.rows, 1))
-        moments = self.sums.moments()
-        found, first = [], 0
-        for estimator in self.estimators:
-            mine = range(first, first + estimator.form.terms)
-            first = mine.stop
-            own = self.sums if interval.resamples else moments
-            low, high = interval.of(estimator, own.take(mine), self.weights)
-            warnings = self.weights.warnings()
-            value = float(estimator.form.estimate(moments.take(mine).sums))
-            if isnan(value):
-                warnings = [*warnings, "undefined: no row has any weight"]
-            found.append(
-                Estimate(
-                    policy=policy,
-                    estimator=estimator.name,
-                    interval=interval.name,
-                    value=value,
-                    low=low,
-                    high=high,
-                    confidence=interval.confidence,
-                    rows=moments.rows,
-                    customers=moments.customers,
-                    effective=self.weights.effective,
-                    largest_weight=self.weights.largest,
-                    mean_weight=self.weights.mean,
-                    matched=self.weights.matched / max(self.weights.rows, 1),
-                    warnings=tuple(warnings),
-                )
+        """What each estimator says, or why nothing can be said.
+
+        Args:
+            policy: its name.
+            arms: all that the log knows: those of its last chunk.
+            interval: of which kind.
+        """
+        refusal = self.support.refusal(policy, arms)
+        if refusal is not None:
+            return refusal
+        return say(policy, self.estimators, self.sums, (self.weights,), interval)
+
+
+def say(
+    policy: str, estimators: Sequence[Estimated], sums: Sums, weights: Sequence[Weights], interval: Interval
+) -> list[Estimate]:
+    """What each estimator says, from the sums of all terms, and the weights of the policy or policies."""
+    moments = sums.moments()
+    ends = interval.ends(estimators, sums if interval.resamples else moments)
+    worst = min(weights, key=lambda each: each.effective)
+    said = tuple(dict.fromkeys(warning for each in weights for warning in each.warnings()))
+    found = []
+    for estimator, mine, (low, high) in zip(estimators, places(estimators), ends, strict=True):
+        value = float(estimator.form.estimate(moments.take(mine).sums))
+        found.append(
+            Estimate(
+                policy=policy,
+                estimator=estimator.name,
+                interval=interval.name,
+                value=value,
+                low=low,
+                high=high,
+                confidence=interval.confidence,
+                rows=moments.rows,
+                customers=moments.customers,
+                effective=worst.effective,
+                largest_weight=max(each.largest for each in weights),
+                mean_weight=worst.mean,
+                matched=min(each.matched for each in weights) / max(moments.rows, 1),
+                warnings=(*said, "undefined: no row has any weight") if isnan(value) else said,
             )
-        return found
+        )
+    return found
 
 
 def _added(one: Sums, other: Sums) -> Sums:

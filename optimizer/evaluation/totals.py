@@ -2,8 +2,8 @@
 
 Rows have M terms each, (n, M). Those of one customer depend on each other and so are summed to one; customers are
 independent. `Totals` keeps a row of sums for each customer, which resampling needs; `Moments` keeps the sums of these
-and of their products, whose size does not depend on the log's. Two shards of a log are added: totals of a customer in
-both become one, while moments of both are right only if no customer is in both.
+and their scatter, whose size does not depend on the log's. Two shards of a log are added: totals of a customer in both
+become one, while moments of both are right only if no customer is in both.
 
 An estimate is a function of the means of terms. Its variance is that of the function's linear part (the delta method),
 with customers as the units: Cochran, "Sampling Techniques" (1977), 6.4.
@@ -12,7 +12,10 @@ with customers as the units: Cochran, "Sampling Techniques" (1977), 6.4.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from functools import reduce
+from itertools import accumulate, pairwise
+from operator import add
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,46 +23,74 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from optimizer.evaluation.tally import Estimated
+
 Floats: TypeAlias = NDArray[np.float64]
+
+_BLOCK: Final = 1 << 16
+_ROUNDING: Final = 1e-13
+"""What is smaller than this in comparison is an error of floating-point numbers."""
 
 
 @dataclass(frozen=True, slots=True)
 class Moments:
-    """Sums over G customers of their M terms and of the products of these.
+    """Sums over G customers of their M terms, and how these scatter.
 
     Attributes:
         rows: number of logged rows.
         customers: G.
+        most: the largest number of rows that a customer has.
         sums: (M + 1,) the number of rows, as float64, then the sum of each term.
-        products: (M + 1, M + 1) sums over customers of the products of their totals, the number of rows among these.
+        scatter: (M + 1, M + 1) sums over customers of the products of their totals' deviations from the means of these,
+            the number of rows among these; deviations, since sums of squares would lose the digits that matter.
         lowest, highest: (M,) the smallest and largest total that a customer has.
     """
 
     rows: int
     customers: int
+    most: int
     sums: Floats
-    products: Floats
+    scatter: Floats
     lowest: Floats
     highest: Floats
 
     @classmethod
     def of(cls, terms: Floats, sizes: Floats | None = None) -> Moments:
         """Of customers' totals (G, M), each of `sizes` (G,) rows; by default each row is a customer of its own."""
-        g, m = terms.shape
-        sums, products = np.empty(m + 1), np.empty((m + 1, m + 1))
+        starts = range(0, max(len(terms), 1), _BLOCK)
+        blocks = (slice(start, start + _BLOCK) for start in starts)
+        return reduce(add, (cls._of_block(terms[b], None if sizes is None else sizes[b]) for b in blocks))
+
+    @classmethod
+    def _of_block(cls, terms: Floats, sizes: Floats | None) -> Moments:
+        g = len(terms)
         ones = np.ones(g) if sizes is None else sizes
-        sums[0], sums[1:] = ones.sum(), terms.sum(axis=0)
-        products[0, 0], products[1:, 1:] = ones @ ones, terms.T @ terms
-        products[0, 1:] = products[1:, 0] = ones @ terms
-        lowest, highest = terms.min(axis=0, initial=np.inf), terms.max(axis=0, initial=-np.inf)
-        return cls(round(sums[0]), g, sums, products, lowest, highest)
+        totals = np.column_stack([ones, terms])
+        sums = totals.sum(axis=0)
+        deviations = totals - sums / max(g, 1)
+        return cls(
+            round(sums[0]),
+            g,
+            round(ones.max(initial=0.0)),
+            sums,
+            deviations.T @ deviations,
+            terms.min(axis=0, initial=np.inf),
+            terms.max(axis=0, initial=-np.inf),
+        )
 
     def __add__(self, other: Moments) -> Moments:
+        """See Chan, Golub and LeVeque, "Updating formulae and a pairwise algorithm for sample variances" (1979)."""
+        scatter = self.scatter + other.scatter
+        if self.customers and other.customers:
+            apart = self.sums / self.customers - other.sums / other.customers
+            between = self.customers * other.customers / (self.customers + other.customers)
+            scatter += between * np.outer(apart, apart)
         return Moments(
             self.rows + other.rows,
             self.customers + other.customers,
+            max(self.most, other.most),
             self.sums + other.sums,
-            self.products + other.products,
+            scatter,
             np.minimum(self.lowest, other.lowest),
             np.maximum(self.highest, other.highest),
         )
@@ -74,19 +105,23 @@ class Moments:
         return Moments(
             self.rows,
             self.customers,
+            self.most,
             self.sums[with_rows],
-            self.products[np.ix_(with_rows, with_rows)],
+            self.scatter[np.ix_(with_rows, with_rows)],
             self.lowest[mine],
             self.highest[mine],
         )
 
     def variance(self, gradient: Floats) -> float:
-        """Of a function of the sums, by its gradient (M + 1,); nan with fewer than two customers."""
+        """Of a function of the sums, by its gradient (M + 1,); nan with fewer than two customers, 0 if none differ."""
         g = self.customers
         if g < 2:  # noqa: PLR2004 - a variance takes two
             return float("nan")
-        centred = gradient @ self.products @ gradient - (gradient @ self.sums) ** 2 / g
-        return max(float(centred), 0.0) * g / (g - 1)
+        scatter, size = float(gradient @ self.scatter @ gradient), np.abs(gradient)
+        # What is left where no customer differs from another: of the deviations, and of their parts that cancel out.
+        of_deviations = (_ROUNDING * float(size @ np.abs(self.sums))) ** 2 / g
+        of_cancelling = _ROUNDING * float(size @ np.abs(self.scatter) @ size)
+        return 0.0 if scatter <= of_deviations + of_cancelling else scatter * g / (g - 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,13 +151,13 @@ class Totals:
     @classmethod
     def join(cls, parts: Sequence[Totals]) -> Totals:
         """The sum of several, in one step: the same as adding them in their order."""
-        sizes, terms = np.concatenate([p.sizes for p in parts]), np.concatenate([p.terms for p in parts])
-        keys = [part.keys for part in parts if part.keys is not None]
-        if not keys:
-            return cls(None, sizes, terms)
-        if len(keys) != len(parts):
+        known = {part.keys is not None for part in parts}
+        if len(known) != 1:
             raise ValueError("some shards of the log say whose their rows are, and others do not")
-        return cls._grouped(np.concatenate(keys), sizes, terms)
+        sizes, terms = np.concatenate([p.sizes for p in parts]), np.concatenate([p.terms for p in parts])
+        if known == {False}:
+            return cls(None, sizes, terms)
+        return cls._grouped(np.concatenate([part.keys for part in parts if part.keys is not None]), sizes, terms)
 
     @classmethod
     def _grouped(cls, keys: NDArray[np.uint64], sizes: Floats, terms: Floats) -> Totals:
@@ -144,3 +179,21 @@ class Totals:
     def take(self, terms: Sequence[int]) -> Totals:
         """Those of some of the terms alone."""
         return Totals(self.keys, self.sizes, self.terms[:, list(terms)])
+
+    def beside(self, other: Totals) -> Totals:
+        """These terms and then others of the same rows. Raises ValueError where the rows are others."""
+        if not np.array_equal(self.sizes, other.sizes) or not _same(self.keys, other.keys):
+            raise ValueError("terms of two policies can stand beside each other only if they are of the same rows")
+        return Totals(self.keys, self.sizes, np.hstack([self.terms, other.terms]))
+
+
+def places(estimators: Sequence[Estimated]) -> list[range]:
+    """Which terms are each estimator's, where they stand one after the other."""
+    ends = accumulate((each.form.terms for each in estimators), initial=0)
+    return [range(*each) for each in pairwise(ends)]
+
+
+def _same(one: NDArray[np.uint64] | None, other: NDArray[np.uint64] | None) -> bool:
+    if one is None or other is None:
+        return one is other
+    return np.array_equal(one, other)
