@@ -14,7 +14,7 @@ import numpy as np
 from optimizer.attributes import PER_CHANNEL_FEATURES
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
@@ -104,13 +104,17 @@ class Log:
 
     @classmethod
     def join(cls, chunks: Sequence[Log]) -> Log:
-        """Chunks of one log as one. Raises ValueError without any, or where one says something that another omits."""
+        """Chunks of one log as one; a column of context or history that a chunk does not have is missing there.
+
+        Raises ValueError without any chunk, or where one says something else that another omits.
+        """
         if not chunks:
             raise ValueError("no chunk of a log to join")
         arms = max((chunk.arms for chunk in chunks), key=len)
         if any(chunk.allowed is not None or chunk.arms != arms for chunk in chunks):
             chunks = [replace(each, allowed=each.candidates) for each in (chunk.over(arms) for chunk in chunks)]
-        parts = {f.name: _join([getattr(c, f.name) for c in chunks]) for f in fields(cls) if f.name != "arms"}
+        sizes = [len(chunk) for chunk in chunks]
+        parts = {f.name: _join([getattr(c, f.name) for c in chunks], sizes) for f in fields(cls) if f.name != "arms"}
         return cls(arms=arms, **parts)
 
 
@@ -129,7 +133,7 @@ def _take(value: Any, rows: Any) -> Any:  # noqa: ANN401 - an array, columns or 
     return {name: column[rows] for name, column in value.items()}
 
 
-def _join(values: Sequence[Any]) -> Any:  # noqa: ANN401 - arrays, columns or nothing
+def _join(values: Sequence[Any], sizes: Sequence[int]) -> Any:  # noqa: ANN401 - arrays, columns or nothing
     first = values[0]
     if any((value is None) != (first is None) for value in values):
         raise ValueError("some chunks of the log say what others omit")
@@ -137,10 +141,17 @@ def _join(values: Sequence[Any]) -> Any:  # noqa: ANN401 - arrays, columns or no
         return None
     if isinstance(first, np.ndarray):
         return np.concatenate(values)
-    return {name: np.concatenate([columns[name] for columns in values]) for name in _same_names(values)}
+    names = dict.fromkeys(name for columns in values for name in columns)
+    return {name: _join_column([columns.get(name) for columns in values], sizes) for name in names}
 
 
-def _same_names(values: Sequence[Mapping[str, Any]]) -> Sequence[str]:
-    if any(set(columns) != set(values[0]) for columns in values):
-        raise ValueError("some chunks of the log have columns that others omit")
-    return tuple(values[0])
+def _join_column(parts: Sequence[NDArray[Any] | None], sizes: Sequence[int]) -> NDArray[Any]:
+    """The parts of a column one after the other, missing values for a part that is not there."""
+    like = next(part for part in parts if part is not None)
+    missing = np.nan if like.dtype.kind == "f" else None
+    return np.concatenate(
+        [
+            np.full((size, *like.shape[1:]), missing, like.dtype) if part is None else part
+            for part, size in zip(parts, sizes, strict=True)
+        ]
+    )

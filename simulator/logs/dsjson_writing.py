@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from simulator.logs.counts import ExportCounts
-
 if TYPE_CHECKING:
     from pathlib import Path
 
     from optimizer.engine import Engine
+    from simulator.logs.counts import ExportCounts
 
 
 def write_dsjson(engine: Engine, campaign_id: str, path: Path) -> ExportCounts:
