@@ -31,8 +31,11 @@ from optimizer.exploration import Exploration
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from numpy.typing import NDArray
+
     from optimizer.catalog import Catalog
     from optimizer.store.draws import DrawRow
+    from optimizer.store.rows import DecisionRow
 
 FALSE_ALARM: Final = 1e-4
 """With what probability a look at a right log is an alarm, at most."""
@@ -139,13 +142,7 @@ def _fits(catalog: Catalog, row: DrawRow) -> bool:
 def _audit(catalog: Catalog, exploration: Exploration, rows: Sequence[DrawRow]) -> Audited:
     """Audit draws by one policy, all with a model or all without."""
     n, k = len(rows), len(catalog)
-    packed = np.frombuffer(b"".join(row.candidates for row in rows), np.uint8).reshape(n, -1)
-    allowed = np.unpackbits(packed, axis=1, count=k).astype(np.bool_)
-    scores = None
-    if rows[0].snapshot_id is not None:
-        scores = np.zeros((n, k), np.float32)
-        scores[allowed] = np.frombuffer(b"".join(row.scores for row in rows), np.float32)
-    p = exploration.probabilities(scores, allowed)
+    p = exploration.probabilities(*logged_scores(catalog, rows))
     arms = np.array([catalog.index[row.arm] for row in rows], np.intp)
     logged = np.array([row.propensity for row in rows], np.float64)
     right = np.abs(logged - p[np.arange(n), arms]) <= _EQUAL
@@ -163,6 +160,23 @@ def _audit(catalog: Catalog, exploration: Exploration, rows: Sequence[DrawRow]) 
         dict(zip(ids, variance.tolist(), strict=True)),
         weight,
     )
+
+
+def logged_scores(
+    catalog: Catalog, rows: Sequence[DrawRow | DecisionRow]
+) -> tuple[NDArray[np.float32] | None, NDArray[np.bool_]]:
+    """The scores (n, K) that were logged with draws, 0 for what was no candidate, and the candidates (n, K).
+
+    All were made with a model, or all without: then there are no scores.
+    """
+    n, k = len(rows), len(catalog)
+    packed = np.frombuffer(b"".join(row.candidates for row in rows), np.uint8).reshape(n, -1)
+    allowed = np.unpackbits(packed, axis=1, count=k).astype(np.bool_)
+    if rows[0].snapshot_id is None:
+        return None, allowed
+    scores = np.zeros((n, k), np.float32)
+    scores[allowed] = np.frombuffer(b"".join(row.scores for row in rows), np.float32)
+    return scores, allowed
 
 
 def unreadable(rows: Sequence[DrawRow]) -> Audited:
