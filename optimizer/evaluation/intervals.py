@@ -50,7 +50,7 @@ class StudentT:
         return value - half, value + half
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Bernstein:
     """Empirical Bernstein: Maurer and Pontil, "Empirical Bernstein bounds and sample variance penalization" (2009).
 
