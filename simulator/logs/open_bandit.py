@@ -46,7 +46,7 @@ class OpenBanditLog:
         layout, arms = self._layout()
         met = ArmIds(list(arms or ()), growing=arms is None)
         read = [
-            taken(TextCells(found), layout, met, intake)[0]
+            taken(TextCells(found), layout, met, intake).log
             for found in records(self.path, layout.columns, intake, CHUNK)
         ]
         if not any(len(chunk) for chunk in read):

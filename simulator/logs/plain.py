@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from optimizer.evaluation.totals import Floats
     from simulator.logs.mapping import LogFormat
+    from simulator.logs.plain_rows import Taken
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,16 +34,16 @@ class PlainCsv:
 
     def chunks(self, intake: Intake) -> Iterator[Log]:
         """See `LogReader`."""
-        for log, _ in self.with_outcomes(intake):
-            yield log
+        for each in self.taken(intake):
+            yield each.log
 
-    def with_outcomes(self, intake: Intake) -> Iterator[tuple[Log, dict[str, Floats]]]:
-        """The same, each chunk with the outcomes of its rows, float64 (n,) by name."""
+    def taken(self, intake: Intake) -> Iterator[Taken]:
+        """The same, each chunk with what the mapping names besides."""
         arms = ArmIds.mapped(self.layout)
         for found in records(self.path, self.layout.columns, intake, CHUNK):
-            log, outcomes = taken(TextCells(found), self.layout, arms, intake)
-            if len(log):
-                yield log, outcomes
+            chunk = taken(TextCells(found), self.layout, arms, intake)
+            if len(chunk.log):
+                yield chunk
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ class PlainPart:
     def _all(self, intake: Intake) -> Iterator[Log]:
         arms = ArmIds.mapped(self.layout, self.arms)
         for row, table in self.stretch.tables(self.layout.columns):
-            yield taken(TypedCells(self.stretch.url, row, table), self.layout, arms, intake)[0]
+            yield taken(TypedCells(self.stretch.url, row, table), self.layout, arms, intake).log
 
 
 class PlainParquet:

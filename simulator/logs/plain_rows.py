@@ -70,11 +70,23 @@ class ArmIds:
         return f"one of {', '.join(self.of if self.of is not None else self.ids)}"
 
 
-def taken(cells: Cells, layout: LogFormat, arms: ArmIds, intake: Intake) -> tuple[Log, dict[str, NDArray[np.float64]]]:
-    """Rows as decisions, and each outcome of the mapping for these.
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """Rows that were taken.
 
-    `intake` counts them and is given the others.
+    Attributes:
+        log: the decisions.
+        outcomes: float64 (n,) by the name that the mapping gives it.
+        customer_ids: (n,) as the file has them; None without such a column.
     """
+
+    log: Log
+    outcomes: Mapping[str, NDArray[np.float64]]
+    customer_ids: NDArray[np.object_] | None
+
+
+def taken(cells: Cells, layout: LogFormat, arms: ArmIds, intake: Intake) -> Taken:
+    """Rows as decisions. `intake` counts them, and is given the others."""
     reading = _Reading(cells)
     for row, why in cells.unreadable().items():
         reading.wrong[row] = ("line", why)
@@ -86,12 +98,13 @@ def taken(cells: Cells, layout: LogFormat, arms: ArmIds, intake: Intake) -> tupl
         reading.refuse(outside, layout.propensity, "expected a probability above 0, and 1 at most")
     else:
         propensity = np.full(len(cells), layout.propensity)
+    customers = None if layout.customer_id is None else reading.texts(layout.customer_id)
     log = Log(
         arms=tuple(arms.ids),
         chosen=chosen,
         propensity=propensity,
         reward=numbers[layout.reward.column] * layout.reward.scale,
-        customer=None if layout.customer_id is None else customer_keys(reading.texts(layout.customer_id)),
+        customer=None if customers is None else customer_keys(customers),
         time_us=None if layout.time is None else reading.instants(layout.time),
         decision_ids=None if layout.decision_id is None else reading.texts(layout.decision_id),
         position=None if layout.position is None else reading.places(layout.position),
@@ -104,8 +117,9 @@ def taken(cells: Cells, layout: LogFormat, arms: ArmIds, intake: Intake) -> tupl
         right = np.ones(len(cells), np.bool_)
         right[list(reading.wrong)] = False
         log, outcomes = log.take(right), {name: values[right] for name, values in outcomes.items()}
+        customers = None if customers is None else customers[right]
     intake.taken += len(log)
-    return log, outcomes
+    return Taken(log, outcomes, customers)
 
 
 class _Reading:

@@ -8,17 +8,15 @@ customers, what remains is a fair sample of what the policy would have met.
 
 from __future__ import annotations
 
-import csv
-import gzip
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, TextIO
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from pydantic import Field
 
-from optimizer.attributes import AttributeType
 from optimizer.errors import InvalidInput
-from optimizer.scalars import Id, Part, Text
+from simulator.logs.mapping import LogFormat
+from simulator.logs.plain import PlainCsv
+from simulator.logs.reading import Intake
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -26,34 +24,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from simulator.logs.plain_rows import Taken
 
-class ContextColumn(Part):
-    """Where an attribute stands in the log."""
-
-    column: Text = Field(description="The column's name in the file's header.")
-    type: Literal["number", "boolean", "category"] = Field(description="number, boolean (0 or 1), or category.")
-
-
-class ArmColumn(Part):
-    """Where the arm stands in the log."""
-
-    column: Text = Field(description="The column's name in the file's header.")
-    values: dict[Text, Text] = Field(min_length=1, description="The campaign's arm id (or no_send) for each value.")
-
-
-class LogFormat(Part):
-    """How to read a randomised log as customers, arms and outcomes."""
-
-    version: Literal[1] = Field(description="The version of this file format.")
-    customer_id: Text | None = Field(
-        default=None, description="The column with the customer's id; none: rows are numbered."
-    )
-    context: dict[Id, ContextColumn] = Field(description="The customer's attributes by name.")
-    arm: ArmColumn = Field(description="The arm that the log drew.")
-    outcomes: dict[Id, Text] = Field(
-        min_length=1,
-        description="The column of each outcome by name. One that bears the name of a reward event becomes it.",
-    )
+__all__ = ["LogFormat", "LoggedRow", "LoggedWorld"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,24 +64,17 @@ class LoggedWorld:
     def read(cls, path: Path, layout: LogFormat) -> LoggedWorld:
         """Read a CSV file with a header, gzipped if its name ends in `.gz`.
 
-        Raises `InvalidInput` naming the file and line for a column that is not there, an arm without a mapping, or a
-        value that is not of its type.
+        Raises `InvalidInput` for a format without arms' ids, outcomes, or one propensity for all rows; and naming the
+        file and line for the first thing that is not as the format says.
         """
-        with _open(path) as file:
-            reader = csv.DictReader(file)
-            wanted = [c.column for c in layout.context.values()] + [layout.arm.column, *layout.outcomes.values()]
-            wanted += [layout.customer_id] if layout.customer_id else []
-            absent = [column for column in wanted if column not in (reader.fieldnames or ())]
-            if absent:
-                raise InvalidInput(
-                    f"{path}:1: no column {', '.join(absent)}; there are {', '.join(reader.fieldnames or ())}"
-                )
-            rows = []
-            for number, cells in enumerate(reader, start=1):
-                try:
-                    rows.append(_row(number, cells, layout))
-                except ValueError as error:
-                    raise InvalidInput(f"{path}:{reader.line_num}: {error}") from error
+        if layout.arm.values is None or not layout.outcomes or isinstance(layout.propensity, str):
+            raise InvalidInput(
+                f"{path}: a replay takes a log whose arms were drawn uniformly: its format needs arm.values, outcomes, "
+                "and a number as propensity"
+            )
+        rows: list[LoggedRow] = []
+        for taken in PlainCsv(path, layout).taken(Intake(strict=True)):
+            rows += _rows(taken, layout, len(rows) + 1)
         return cls(rows, list(layout.arm.values.values()))
 
     def shuffled(self, seed: int) -> Iterator[LoggedRow]:
@@ -121,44 +87,15 @@ class LoggedWorld:
         return np.array([row.outcomes[name] for row in self.rows if row.arm_id == arm_id])
 
 
-def _open(path: Path) -> TextIO:
-    try:
-        if path.suffix == ".gz":
-            return gzip.open(path, "rt", encoding="utf-8", newline="")
-        return path.open(encoding="utf-8", newline="")
-    except OSError as error:
-        raise InvalidInput(f"{path}: cannot be read: {error}") from error
-
-
-def _row(number: int, cells: Mapping[str, str], layout: LogFormat) -> LoggedRow:
-    if None in cells or None in cells.values():
-        raise ValueError("the row has more or fewer cells than the header")
-    arm = layout.arm.values.get(cells[layout.arm.column])
-    if arm is None:
-        known = ", ".join(layout.arm.values)
-        raise ValueError(f"{layout.arm.column}: no arm for {cells[layout.arm.column]!r}; there is one for {known}")
-    return LoggedRow(
-        cells[layout.customer_id] if layout.customer_id else f"row-{number:07d}",
-        {name: _value(cells[spec.column], spec) for name, spec in layout.context.items() if cells[spec.column]},
-        arm,
-        {name: _number(cells[column], column) for name, column in layout.outcomes.items()},
-    )
-
-
-def _value(text: str, spec: ContextColumn) -> float | bool | str:
-    match AttributeType(spec.type):
-        case AttributeType.NUMBER:
-            return _number(text, spec.column)
-        case AttributeType.BOOLEAN if text in {"0", "1"}:
-            return text == "1"
-        case AttributeType.BOOLEAN:
-            raise ValueError(f"{spec.column}: expected 0 or 1, got {text!r}")
-        case _:
-            return text
-
-
-def _number(text: str, column: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise ValueError(f"{column}: expected a number, got {text!r}") from None
+def _rows(taken: Taken, layout: LogFormat, first: int) -> Iterator[LoggedRow]:
+    log = taken.log
+    columns = [(name, spec.type == "boolean", log.context[name].tolist()) for name, spec in layout.context.items()]
+    outcomes = {name: values.tolist() for name, values in taken.outcomes.items()}
+    for i, arm in enumerate(log.chosen.tolist()):
+        facts = ((name, bool(values[i]) if truth else values[i], values[i]) for name, truth, values in columns)
+        yield LoggedRow(
+            f"row-{first + i:07d}" if taken.customer_ids is None else taken.customer_ids[i],
+            {name: fact for name, fact, value in facts if value is not None and value == value},  # noqa: PLR0124 - NaN
+            log.arms[arm],
+            {name: values[i] for name, values in outcomes.items()},
+        )

@@ -25,6 +25,8 @@ LAYOUT: dict[str, Any] = {
         "city": {"column": "city", "type": "category"},
     },
     "arm": {"column": "sent", "values": {"Mail A": "a", "Mail B": "b", "nothing": "no_send"}},
+    "propensity": 0.5,
+    "reward": {"column": "visit"},
     "outcomes": {"visited": "visit", "spend": "usd"},
 }
 CSV = """years,member,city,sent,visit,usd
@@ -80,11 +82,11 @@ def test_every_row_comes_once_in_an_order_set_by_the_seed(tmp_path: Path) -> Non
     ("broken", "line", "told"),
     [
         (CSV.replace("Mail B", "Mail C"), 4, "Mail C"),
-        (CSV.replace("31,", "young,"), 2, "years: expected a number"),
+        (CSV.replace("31,", "young,"), 2, "years: expected a finite number"),
         (CSV.replace("44,0", "44,yes"), 3, "member: expected 0 or 1"),
         (CSV.replace("usd", "eur"), 1, "no column usd"),
-        (CSV.replace("Mail B,0,0", "Mail B,0"), 4, "more or fewer cells"),
-        (CSV.replace("Mail B,0,0", "Mail B,0,0,0"), 4, "more or fewer cells"),
+        (CSV.replace("Mail B,0,0", "Mail B,0"), 4, "the row has 5 cells, the header 6"),
+        (CSV.replace("Mail B,0,0", "Mail B,0,0,0"), 4, "the row has 7 cells, the header 6"),
     ],
 )
 def test_what_cannot_be_read_is_told_with_its_line(tmp_path: Path, broken: str, line: int, told: str) -> None:
@@ -95,6 +97,16 @@ def test_what_cannot_be_read_is_told_with_its_line(tmp_path: Path, broken: str, 
 def test_a_log_that_is_not_there_is_told(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match="cannot be read"):
         LoggedWorld.read(tmp_path / "absent.csv", LogFormat.model_validate(LAYOUT))
+
+
+@pytest.mark.parametrize(
+    "other",
+    [{"propensity": "years"}, {"outcomes": {}}, {"arm": {"column": "sent"}}],
+    ids=lambda other: next(iter(other)),
+)
+def test_a_log_that_cannot_be_replayed_is_refused(tmp_path: Path, other: dict[str, Any]) -> None:
+    with pytest.raises(InvalidInput, match="a replay takes a log whose arms were drawn uniformly"):
+        LoggedWorld.read(write(tmp_path, CSV), LogFormat.model_validate({**LAYOUT, **other}))
 
 
 def test_an_unknown_field_of_the_format_is_refused() -> None:
