@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from optimizer.standardisation import CLIP, LARGEST
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -23,7 +25,7 @@ LEVELS: Final = 100
 
 @dataclass(frozen=True, slots=True)
 class Numbers:
-    """A column of numbers, or several (n, C): centred and scaled, 0 where missing.
+    """A column of numbers, or several (n, C): centred, scaled and clipped at `CLIP`, 0 where missing.
 
     Attributes:
         mean, scale: (C,) of what was known when it was fitted; scale is 1 where nothing varied.
@@ -35,7 +37,7 @@ class Numbers:
     @classmethod
     def fit(cls, column: NDArray[Any]) -> Numbers:
         """From (n,) or (n, C) numbers, NaN where missing."""
-        values = column.reshape(len(column), -1).astype(np.float64)
+        values = _numbers(column)
         known = np.isfinite(values)
         count = np.maximum(known.sum(axis=0), 1)
         mean = np.where(known, values, 0.0).sum(axis=0) / count
@@ -49,8 +51,8 @@ class Numbers:
 
     def write(self, column: NDArray[Any], out: Floats) -> None:
         """Into its part (n, width) of the matrix, which is zero."""
-        values = (column.reshape(len(column), -1) - self.mean) / self.scale
-        out[:] = np.where(np.isfinite(values), values, 0.0)
+        values = (_numbers(column) - self.mean) / self.scale
+        out[:] = np.clip(np.where(np.isfinite(values), values, 0.0), -CLIP, CLIP)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +141,12 @@ def write_columns(columns: dict[str, Numbers | Levels], facts: Columns, out: Flo
 
 def _facts(log: Log) -> Columns:
     return {**log.context, **log.history}
+
+
+def _numbers(column: NDArray[Any]) -> Floats:
+    """(n, C), infinite ones as large as may be."""
+    values: Floats = np.clip(column.reshape(len(column), -1).astype(np.float64), -LARGEST, LARGEST)
+    return values
 
 
 def _several(value: str | Sequence[str] | None) -> Sequence[str]:
