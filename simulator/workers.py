@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from enum import StrEnum
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Annotated, Protocol, TypeVar
 
+import typer
 from threadpoolctl import threadpool_limits
 
 from optimizer.errors import InvalidInput
@@ -27,6 +28,11 @@ class EngineName(StrEnum):
 
     LOCAL = "local"
     RAY = "ray"
+
+
+EngineOption = Annotated[
+    EngineName, typer.Option("--engine", help="What does the work: this process, or a Ray cluster.")
+]
 
 
 class Workers(Protocol):

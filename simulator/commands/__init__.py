@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from simulator.commands import rehearsing
+from simulator.commands import rehearsing, scoring
 
 if TYPE_CHECKING:
     import typer
@@ -12,5 +12,5 @@ if TYPE_CHECKING:
 
 def register(app: typer.Typer) -> None:
     """Add them to the command line."""
-    for command in (rehearsing.simulate, rehearsing.replay, rehearsing.demo):
+    for command in (rehearsing.simulate, rehearsing.replay, rehearsing.demo, scoring.score):
         app.command()(command)

@@ -19,7 +19,7 @@ from simulator import reports
 from simulator.demo import curl_lines, ending_now
 from simulator.loop import ClosedLoop
 from simulator.replay import Orders, benchmarks
-from simulator.workers import EngineName, workers
+from simulator.workers import EngineName, EngineOption, workers
 from simulator.worlds import FactorialConfig, FactorialWorld, LogFormat, LoggedWorld
 
 if TYPE_CHECKING:
@@ -38,7 +38,6 @@ AttributesPath = Annotated[
 Days = Annotated[int, typer.Option(help="How many virtual days.", min=1)]
 Customers = Annotated[int, typer.Option(help="How many customers the world has.", min=1)]
 Seed = Annotated[int, typer.Option(help="Same seed, same log.", min=0)]
-EngineOption = Annotated[EngineName, typer.Option(help="What does the work: this process, or a Ray cluster.")]
 Out = Annotated[Path, typer.Option(help="The folder for what is written; made if new.", file_okay=False)]
 
 

@@ -4,25 +4,36 @@ import sys
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from optimizer.errors import InvalidInput
+from simulator.logs.parts import stretches
 from simulator.ray_workers import ray_workers
+from simulator.replay import Orders
 from simulator.workers import EngineName, Here, workers
+from tests.simulator.test_audience import learned_engine, people, scoring
+from tests.simulator.test_replay import ATTRIBUTES as DECLARED
+from tests.simulator.test_replay import HILLSTROM, synthetic
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from simulator.workers import Workers
 
 
-@pytest.fixture(scope="module", params=["here", "ray"])
-def those(request: pytest.FixtureRequest) -> Iterator[Workers]:
-    if request.param == "here":
-        yield Here()
-        return
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Workers]:
+    """Ray on this machine, with two processes."""
     with ray_workers(2) as found:
         yield found
+
+
+@pytest.fixture(params=["here", "ray"])
+def those(request: pytest.FixtureRequest) -> Workers:
+    return Here() if request.param == "here" else request.getfixturevalue("cluster")
 
 
 def squares(seed: int) -> float:
@@ -69,3 +80,21 @@ def test_without_the_extra_the_error_says_what_to_install(monkeypatch: pytest.Mo
     monkeypatch.setitem(sys.modules, "simulator.ray_workers", None)
     with pytest.raises(InvalidInput, match=r"campaign-optimizer\[ray\]"), workers(EngineName.RAY):
         pass
+
+
+def test_a_cluster_scores_an_audience_as_one_process_does(
+    cluster: Workers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("simulator.logs.parts.CHUNK", 200)
+    with learned_engine() as rig:
+        scored = scoring(rig)
+    pq.write_table(pa.table(people(1_000)), tmp_path / "people.parquet", row_group_size=100)
+    parts = stretches([str(tmp_path / "people.parquet")])
+    assert len(parts) == 5
+    here, there = (pa.concat_tables([part.table for part in one.map(scored, parts)]) for one in (Here(), cluster))
+    assert here.equals(there)
+
+
+def test_a_cluster_replays_orders_as_one_process_does(cluster: Workers) -> None:
+    orders = Orders(HILLSTROM, DECLARED, synthetic(300))
+    assert list(cluster.map(orders, range(3))) == list(Here().map(orders, range(3)))
