@@ -9,9 +9,9 @@ from __future__ import annotations
 import gzip
 import zlib
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
-from typing import TYPE_CHECKING, Any, BinaryIO, Final
+from typing import TYPE_CHECKING, IO, Any, Final
 
 import numpy as np
 import orjson
@@ -32,12 +32,13 @@ if TYPE_CHECKING:
 
     from simulator.logs.reading import Intake
 
-BATCH: Final = 2_000
-"""Lines that are held at a time; their rows become arrays together."""
+BATCH: Final = 250
+"""Lines that are held at a time and whose rows become arrays together: few enough to stay in the processor's cache."""
 
 CELLS: Final = 20_000_000
 """Rows times arms that a chunk may have: where arms are very many, it has fewer rows."""
 
+_BUFFER: Final = 1 << 20
 _BROKEN: Final = (OSError, EOFError, zlib.error)
 
 
@@ -86,7 +87,7 @@ class _Reading:
         """A log of what can be taken of each batch of lines, where anything can."""
         for lines in batches:
             rejected: dict[int, tuple[str, str]] = {}
-            log = self._read(lines, rejected)
+            log = self._log(self._rows(lines, rejected), rejected)
             for number in sorted(rejected):
                 problem = RowProblem(self._name, self._first + number, *rejected[number])
                 self._intake.reject(problem, lines[number])
@@ -95,10 +96,9 @@ class _Reading:
                 self._intake.taken += len(log)
                 yield log
 
-    def _read(self, lines: list[bytes], rejected: dict[int, tuple[str, str]]) -> Log | None:
-        rows = Rows()
-        passed = self._intake.passed
-        read = self._reader.read
+    def _rows(self, lines: list[bytes], rejected: dict[int, tuple[str, str]]) -> Rows:
+        """What the lines say, one after the other."""
+        rows, passed, read = Rows(), self._intake.passed, self._reader.read
         for number, line in enumerate(lines):
             try:
                 other = read(number, line, rows)
@@ -112,14 +112,17 @@ class _Reading:
             else:
                 if other is not None:
                     passed[other] += 1
+        return rows
+
+    def _log(self, rows: Rows, rejected: dict[int, tuple[str, str]]) -> Log | None:
+        """What can be taken of the rows, all of them looked at together."""
         layout = self._reader.layout
         if layout is None or not len(rows):
             return None
         line_of = np.array(rows.line)
-        arms = self._actions.arms
-        arrays = Arrays(rows, layout)
+        arrays = Arrays(rows, layout, self._actions.arms)
         wrong = np.zeros(len(rows), np.bool_)
-        for found, name, message in arrays.problems(len(arms)):
+        for found, name, message in arrays.problems():
             wrong |= found
             for number in line_of[found].tolist():
                 rejected.setdefault(number, (name, message))
@@ -127,7 +130,7 @@ class _Reading:
         for number in line_of[deep].tolist():
             rejected.setdefault(number, ("c", "nested too deeply"))
         bad = np.isin(line_of, np.array(list(rejected), line_of.dtype))
-        log = arrays.log(arms, context)
+        log = arrays.log(context)
         return log.take(~bad) if bad.any() else log
 
     def _context(self, objects: Sequence[dict[str, Any]]) -> tuple[dict[str, NDArray[Any]], NDArray[np.bool_]]:
@@ -146,13 +149,13 @@ class _Reading:
 
 
 def _sparing(log: Log) -> Log:
-    """Without saying that all arms are allowed where they are."""
-    ...
+    """Without saying which arms are allowed where all are."""
+    return replace(log, allowed=None) if log.candidates.all() else log
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[BinaryIO]:
-    with path.open("rb") as plain:
+def _opened(path: Path) -> Iterator[IO[bytes]]:
+    with path.open("rb", buffering=_BUFFER) as plain:
         if path.suffix == ".gz":
             with gzip.open(plain) as packed:
                 yield packed

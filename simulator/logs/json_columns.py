@@ -54,16 +54,22 @@ class _Batch:
 
     def add(self, path: str, rows: NDArray[np.intp], objects: Sequence[Mapping[str, Any]]) -> None:
         """The features of these rows' objects, whose names are put behind the path."""
+        shapes = list(map(tuple, objects))
         alike: dict[tuple[str, ...], list[int]] = {}
-        for i, each in enumerate(objects):
-            alike.setdefault(tuple(each), []).append(i)
-        for names, places in alike.items():
-            whole = len(places) == len(objects)
-            mine = rows if whole else rows[places]
-            values = [each.values() for each in (objects if whole else [objects[i] for i in places])]
-            for name, column in zip(names, zip(*values, strict=True), strict=True):
-                if name[:1] != "_" or name == WORDS:
-                    self._put(path + name, mine, column)
+        if len(set(shapes)) > 1:
+            for i, names in enumerate(shapes):
+                alike.setdefault(names, []).append(i)
+            for places in alike.values():
+                self._same(path, rows[places], [objects[i] for i in places])
+        elif shapes:
+            self._same(path, rows, objects)
+
+    def _same(self, path: str, rows: NDArray[np.intp], objects: Sequence[Mapping[str, Any]]) -> None:
+        """The features of objects with the same names in the same order."""
+        columns = zip(*[each.values() for each in objects], strict=True)
+        for name, column in zip(objects[0], columns, strict=True):
+            if name[:1] != "_" or name == WORDS:
+                self._put(path + name, rows, column)
 
     def _put(self, path: str, rows: NDArray[np.intp], values: Sequence[Any]) -> None:
         """Values of one name, of whatever kinds."""
