@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy import bindparam, func, select
+from sqlalchemy import bindparam, func, select, tuple_
 
 from optimizer.store.bulk import insert_missing, insert_rows, one_of, select_in
 from optimizer.store.partitions import ensure_months
@@ -195,6 +195,21 @@ def next_mature_us(connection: Connection, tenant: str, campaign_id: str) -> int
         open_decisions.c.tenant == tenant, open_decisions.c.campaign_id == campaign_id
     )
     return connection.execute(query).scalar()
+
+
+def open_after(
+    connection: Connection, tenant: str, campaign_id: str, *, after: tuple[int, str], limit: int
+) -> list[tuple[int, str]]:
+    """The next decisions without a reward, as (mature_us, decision id), in this order, after that place."""
+    place = open_decisions.c.mature_us, open_decisions.c.decision_id
+    query = (
+        select(*place)
+        .where(open_decisions.c.tenant == tenant, open_decisions.c.campaign_id == campaign_id)
+        .where(open_decisions.c.mature_us >= after[0], tuple_(*place) > tuple_(*after))
+        .order_by(*place)
+        .limit(limit)
+    )
+    return [(row.mature_us, row.decision_id) for row in connection.execute(query)]
 
 
 def insert_voids(connection: Connection, tenant: str, causes: Mapping[str, str], at_us: int) -> None:

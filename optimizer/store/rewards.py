@@ -96,6 +96,20 @@ def rewards_after(  # noqa: PLR0913 - whose, from where, how far, how many
     return [TrainingRow._make(row) for row in connection.execute(query)]
 
 
+def closed_after(
+    connection: Connection, tenant: str, campaign_id: str, *, after: tuple[int, str], limit: int
+) -> list[RewardRow]:
+    """The next rewards of a campaign, learned from or not, in the order (mature_us, decision id), after that place."""
+    query = (
+        select(*rewards.columns)
+        .where(rewards.c.tenant == tenant, rewards.c.campaign_id == campaign_id, rewards.c.mature_us >= after[0])
+        .where(tuple_(rewards.c.mature_us, rewards.c.decision_id) > tuple_(*after))
+        .order_by(rewards.c.mature_us, rewards.c.decision_id)
+        .limit(limit)
+    )
+    return [RewardRow._make(row)._replace(learn=bool(row.learn)) for row in connection.execute(query)]
+
+
 def group_rewards(connection: Connection, tenant: str, campaign_id: str, since_us: int = 0) -> list[GroupReward]:
     """Counts and sums by group, over the closed decisions made since that instant that are not void.
 

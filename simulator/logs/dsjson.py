@@ -11,7 +11,7 @@ import zlib
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import TYPE_CHECKING, IO, Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import orjson
@@ -25,7 +25,7 @@ from simulator.logs.dsjson_rows import BadLine, LineReader, Rows
 from simulator.logs.json_columns import JsonColumns
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -154,7 +154,7 @@ def _sparing(log: Log) -> Log:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[IO[bytes]]:
+def _opened(path: Path) -> Iterator[Iterable[bytes]]:
     with path.open("rb", buffering=_BUFFER) as plain:
         if path.suffix == ".gz":
             with gzip.open(plain) as packed:
