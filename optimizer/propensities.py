@@ -1,14 +1,7 @@
 """The audit of propensities: whether arms were drawn with the probabilities that the log says, from the log alone.
 
 For each random draw of a campaign the whole distribution is computed again from what is logged with it. Then, for each
-arm, S = sum of (1 if it was drawn, else 0) - p has independent terms of mean 0, none larger than 1 in size, and the
-variance V = sum of p (1 - p). By Bennett's inequality (1962; for adaptive policies Freedman 1975)
-
-    P(S >= s) <= exp(-V h(s / V)),  h(u) = (1 + u) log(1 + u) - u,  and the same for S <= -s,
-
-whatever V is, so an arm that is rarely drawn raises no false alarm. z = sign(S) sqrt(2 V h(|S| / V)) puts this on the
-usual scale: it is S / sqrt(V) where the arm is common, and P(|z| >= c) <= 2 exp(-c^2 / 2). Over K arms the largest |z|
-exceeds `alarm(K)` with a probability of at most `FALSE_ALARM` a look; for 120 arms that is 5.4.
+arm, the sum of (1 if it was drawn, else 0) - p has to be near 0: see `optimizer.bennett` for how near.
 
 Every decision that drew from a distribution counts, those that drew no_send too: to leave these out would select on the
 draw itself. The policies that draw nothing (holdout, business as usual) are left out. A second look, at the logged
@@ -19,13 +12,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import reduce
-from math import copysign, inf, log, log1p, sqrt
 from operator import add
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import orjson
 
+from optimizer.bennett import alarm, z
 from optimizer.exploration import Exploration
 
 if TYPE_CHECKING:
@@ -37,12 +30,7 @@ if TYPE_CHECKING:
     from optimizer.store.draws import DrawRow
     from optimizer.store.rows import DecisionRow
 
-FALSE_ALARM: Final = 1e-4
-"""With what probability a look at a right log is an alarm, at most."""
-
 _EQUAL: Final = 1e-9
-_EQUAL_SUMS: Final = 1e-6
-_NOTHING: Final = 1e-12
 _CHUNK: Final = 5_000
 
 
@@ -78,7 +66,7 @@ class Audited:
     @property
     def z(self) -> Mapping[str, float]:
         """By arm; infinite for an arm that was drawn although it could not be, or not although it had to be."""
-        return {arm: _z(off, self.variance[arm]) for arm, off in self.off.items()}
+        return {arm: z(off, self.variance[arm]) for arm, off in self.off.items()}
 
     @property
     def worst(self) -> tuple[str, float]:
@@ -99,11 +87,6 @@ class Audited:
     def holds(self) -> bool:
         """Whether the log may be right."""
         return self.differing == 0 and abs(self.worst[1]) < self.alarm
-
-
-def alarm(arms: int) -> float:
-    """The |z| that the largest of so many arms reaches with a probability of at most `FALSE_ALARM`."""
-    return sqrt(2.0 * log(2.0 * max(arms, 1) / FALSE_ALARM))
 
 
 def audit(catalog: Catalog, rows: Sequence[DrawRow]) -> Audited:
@@ -186,10 +169,3 @@ def unreadable(rows: Sequence[DrawRow]) -> Audited:
 
 def _sum(one: Mapping[str, float], other: Mapping[str, float]) -> dict[str, float]:
     return {arm: one.get(arm, 0.0) + other.get(arm, 0.0) for arm in {**one, **other}}
-
-
-def _z(off: float, variance: float) -> float:
-    if variance <= _NOTHING:
-        return 0.0 if abs(off) <= _EQUAL_SUMS else copysign(inf, off)
-    u = abs(off) / variance
-    return copysign(sqrt(2.0 * variance * ((1.0 + u) * log1p(u) - u)), off)

@@ -12,9 +12,10 @@ import orjson
 import pytest
 from scipy import stats
 
+from optimizer.bennett import FALSE_ALARM, alarm
 from optimizer.catalog import Catalog
 from optimizer.exploration import Exploration, draw
-from optimizer.propensities import FALSE_ALARM, Audited, alarm, audit
+from optimizer.propensities import Audited, audit
 from optimizer.store.draws import DrawRow
 from tests.optimizer.engine_example import campaign, message
 

@@ -132,7 +132,7 @@ def test_the_ends_are_vw_estimators_where_their_guess_stays_within_the_bounds(
 ) -> None:
     """Beyond 1 theirs goes on guessing, for which there is no proof; such weights do not occur here."""
     random = np.random.default_rng(seed)
-    weight, reward = random.uniform(0.5, 1.25, n), random.binomial(1, 0.3, n) * random.uniform(0.2, 0.9, n)
+    weight, reward = random.uniform(0.3, 1.0, n), random.binomial(1, 0.3, n) * random.uniform(0.2, 0.9, n)
     assert sequence(weight, reward).ends(confidence) == pytest.approx(vw(weight, reward, confidence), abs=1e-7)
 
 
