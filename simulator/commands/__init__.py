@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from simulator.commands import rehearsing, scoring
+from simulator.commands import evaluating, exporting, rehearsing, scoring
 
 if TYPE_CHECKING:
     import typer
@@ -12,5 +12,6 @@ if TYPE_CHECKING:
 
 def register(app: typer.Typer) -> None:
     """Add them to the command line."""
-    for command in (rehearsing.simulate, rehearsing.replay, rehearsing.demo, scoring.score):
+    rehearsed = (rehearsing.simulate, rehearsing.replay, rehearsing.demo)
+    for command in (*rehearsed, exporting.export, evaluating.evaluate, scoring.score):
         app.command()(command)

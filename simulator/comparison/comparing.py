@@ -1,0 +1,166 @@
+"""Compares policies on a log: looks through it, lets the policies that learn go through it, judges, ranks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from optimizer.campaign import NO_SEND
+from optimizer.catalog import Catalog
+from optimizer.errors import InvalidInput
+from optimizer.evaluation.estimators import IPS, SNIPS
+from optimizer.evaluation.folds import sample
+from optimizer.evaluation.intervals import StudentT
+from optimizer.evaluation.model_based import DR, SNDR, DirectMethod
+from optimizer.evaluation.policies import Constant, Uniform
+from optimizer.evaluation.reward_models import RewardModel
+from simulator.comparison.judging import Judge, Learned, Logged, Part, Verdicts
+from simulator.comparison.ranking import Ranking
+from simulator.comparison.survey import Read, look, parts_of
+from simulator.logs.reading import Intake
+from simulator.progressive import PUBLISH_EVERY, Progressive
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from optimizer.campaign import CampaignFile
+    from optimizer.evaluation.estimators import Estimator
+    from optimizer.evaluation.judged import Policy
+    from optimizer.evaluation.tally import Interval
+    from simulator.comparison.results import Comparison
+    from simulator.comparison.survey import Survey
+    from simulator.logs.reading import LogReader
+    from simulator.workers import Workers
+
+STRETCHES: Final = 10
+"""Into how many stretches of equal length a log is cut, to see policies over time."""
+
+FEWEST: Final = 50
+"""Rows that a stretch has at least."""
+
+SAMPLED: Final = 100_000
+"""Rows from which the reward model is fitted, at most: customers drawn at random, each with all their rows."""
+
+WITHOUT_MODEL: Final[tuple[Estimator, ...]] = (SNIPS(), IPS())
+WITH_MODEL: Final[tuple[Estimator, ...]] = (DR(), SNDR(), DirectMethod(), *WITHOUT_MODEL)
+"""What is computed; the first one ranks unless another one is asked for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """What is compared, and how.
+
+    Attributes:
+        campaigns: by the name in reports, the campaigns whose policies learn from the log.
+        estimator: the name of the one that ranks; None for the doubly robust one where the log has a context, and the
+            self-normalised one where there is nothing that a model could learn from.
+        interval: of every estimate.
+        publish_every: see `Progressive`.
+    """
+
+    campaigns: Mapping[str, CampaignFile]
+    estimator: str | None = None
+    interval: Interval = field(default_factory=StudentT)
+    publish_every: int = PUBLISH_EVERY
+
+
+def compare(path: str, reader: LogReader, intake: Intake, question: Question, workers: Workers) -> Comparison:
+    """The comparison; the intake has what was taken of the log, and what not.
+
+    Raises `InvalidInput` where the log has no row that could be judged, or does not fit a campaign.
+    """
+    survey = look(reader, intake, workers)
+    if survey is None:
+        raise InvalidInput(f"{path}: no decision that could be judged: {_counts(intake)}")
+    learners = _learners(question, survey)
+    estimators = _estimators(question, survey)
+    model = _model(reader, survey) if any(each.needs == "predicted" for each in estimators) else None
+    arms = _arms(survey, question.campaigns)
+    policies: list[Policy] = [Logged(), Uniform()]
+    otherwise = NO_SEND if NO_SEND in survey.arms else None
+    policies += [Constant(arm, otherwise if arm != otherwise else None) for arm in survey.arms]
+    policies += [Learned(name) for name in learners]
+    customers = survey.distinct_customers
+    judge = Judge(
+        arms=arms,
+        policies=tuple(policies),
+        estimators=estimators,
+        model=model,
+        edges=_edges(survey.rows),
+        customers=customers is not None and customers < survey.rows,
+        keep=question.interval.resamples,
+    )
+    found: dict[int, list[Verdicts]] = {}
+    for part in workers.map(judge, _todo(reader, survey, learners, arms)):
+        for stretch, verdicts in part:
+            found.setdefault(stretch, []).append(verdicts)
+    stretches = [Verdicts.join(found[number]) for number in sorted(found)]
+    ranking = Ranking(judge, survey, stretches, question.interval, customers)
+    return ranking.result(path, intake, learners, question.publish_every)
+
+
+def _learners(question: Question, survey: Survey) -> dict[str, Progressive]:
+    """The policies that learn. What no row offered is told apart: they may want it, and nobody knows what it earns."""
+    offered = {arm for arm, rows in zip(survey.arms, survey.offered.tolist(), strict=True) if rows}
+    found = {}
+    for name, campaign in question.campaigns.items():
+        untried = [arm.id for arm in Catalog(campaign).arms if arm.id not in offered]
+        found[name] = Progressive(campaign, name, publish_every=question.publish_every, untried=untried)
+    return found
+
+
+def _arms(survey: Survey, campaigns: Mapping[str, CampaignFile]) -> tuple[str, ...]:
+    """All arms: those of the log, then those that only a campaign has."""
+    more = [arm.id for campaign in campaigns.values() for arm in Catalog(campaign).arms]
+    return tuple(dict.fromkeys([*survey.arms, *more]))
+
+
+def _estimators(question: Question, survey: Survey) -> tuple[Estimator, ...]:
+    """All that can be computed, the one that ranks first."""
+    known = WITH_MODEL if survey.context or question.estimator in {"dr", "sndr", "dm"} else WITHOUT_MODEL
+    if question.estimator is None:
+        return known
+    first = [each for each in known if each.name == question.estimator]
+    if not first:
+        raise InvalidInput(
+            f"no estimator {question.estimator!r}; there are {', '.join(each.name for each in WITH_MODEL)}"
+        )
+    return (*first, *(each for each in known if each not in first))
+
+
+def _model(reader: LogReader, survey: Survey) -> RewardModel:
+    chunks = (log.over(survey.arms) for log in reader.chunks(Intake()))
+    with threadpool_limits(1):  # as workers do: its trees then grow alike everywhere, and do not wait for each other
+        return RewardModel.fit(sample(chunks, rows=SAMPLED, seed=0))
+
+
+def _edges(rows: int) -> tuple[int, ...]:
+    stretches = max(min(STRETCHES, rows // FEWEST), 1)
+    return tuple(np.linspace(0, rows, stretches + 1).round().astype(int).tolist())
+
+
+def _todo(
+    reader: LogReader, survey: Survey, learners: Mapping[str, Progressive], arms: tuple[str, ...]
+) -> Iterator[Part]:
+    """The parts of the log. Policies that learn see each of them here, in its turn, before it is judged anywhere."""
+    firsts = np.cumsum([0, *survey.sizes]).tolist()
+    parts = parts_of(reader)
+    if parts is not None and not learners:
+        for part, first in zip(parts, firsts, strict=False):
+            yield Part(part, first, {})
+        return
+    for log, (first, end) in zip(reader.chunks(Intake()), pairwise(firsts), strict=True):
+        if len(log) != end - first:
+            raise InvalidInput("the log has changed while it was read: begin again")
+        whole = log.over(arms)
+        yield Part(Read(log), first, {name: each.probabilities(whole) for name, each in learners.items()})
+
+
+def _counts(intake: Intake) -> str:
+    passed = [f"{rows:,} of the kind {kind!r}" for kind, rows in intake.passed.items()]
+    first = f", the first: {intake.problems[0]}" if intake.problems else ""
+    return f"{intake.rejected:,} rows rejected{first}" + (f"; passed over: {', '.join(passed)}" if passed else "")

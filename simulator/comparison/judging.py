@@ -1,0 +1,182 @@
+"""Judging policies on the same rows: their terms side by side, so that it is known how any two of them differ."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+import numpy as np
+
+from optimizer.evaluation.estimators import Form
+from optimizer.evaluation.judged import judge, judge_logged
+from optimizer.evaluation.support import Support
+from optimizer.evaluation.totals import Moments, Totals, places
+from optimizer.evaluation.weights import Weights
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from optimizer.evaluation.estimators import Estimator
+    from optimizer.evaluation.judged import Policy
+    from optimizer.evaluation.log import Log
+    from optimizer.evaluation.reward_models import RewardModel
+    from optimizer.evaluation.tally import Sums
+    from optimizer.evaluation.totals import Floats
+    from simulator.comparison.survey import Readable
+
+_TILE: Final = 2_048
+"""Rows judged at a time: arrays of so many rows and a hundred arms stay in the processor's cache."""
+
+
+@dataclass(frozen=True, slots=True)
+class Logged:
+    """The policy that made the log, whose value is the mean of what it earned."""
+
+    name: str = "logged"
+
+    def probabilities(self, _log: Log) -> Floats:
+        """Not asked for: what it did is in the log."""
+        raise NotImplementedError("the logged policy is judged by its own rewards")
+
+
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """A policy whose probabilities come with the rows: it learns, and so has gone through the log before them."""
+
+    name: str
+
+    def probabilities(self, _log: Log) -> Floats:
+        """Not asked for: they were computed in the log's order."""
+        raise NotImplementedError("a policy that learns goes through the log in its order")
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Some consecutive rows of the log.
+
+    Attributes:
+        rows: they, read already or not.
+        first: how many rows of the log come before.
+        learned: by name (n, K) the probabilities of the policies that learn.
+    """
+
+    rows: Readable
+    first: int
+    learned: Mapping[str, Floats]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdicts:
+    """Sums over rows of all policies' terms; those of other rows are joined.
+
+    Attributes:
+        sums: of the terms, policy after policy, and within each of them estimator after estimator.
+        weights, supports: of each policy.
+    """
+
+    sums: Sums
+    weights: tuple[Weights, ...]
+    supports: tuple[Support, ...]
+
+    @classmethod
+    def join(cls, parts: Sequence[Verdicts]) -> Verdicts:
+        """Of all these rows, in this order."""
+        totals = [part.sums for part in parts if isinstance(part.sums, Totals)]
+        sums: Sums = Totals.join(totals) if len(totals) == len(parts) else _added([part.sums for part in parts])
+        weights, supports = parts[0].weights, parts[0].supports
+        for part in parts[1:]:
+            weights = tuple(one + other for one, other in zip(weights, part.weights, strict=True))
+            supports = tuple(one + other for one, other in zip(supports, part.supports, strict=True))
+        return cls(sums, weights, supports)
+
+
+PartVerdicts: TypeAlias = list[tuple[int, Verdicts]]
+"""What a part comes to in each of the log's stretches that it is in, by the number of the stretch."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judge:
+    """What is done with each part of a log, as a value that goes to other processes.
+
+    Attributes:
+        arms: all that the log and the policies know.
+        policies: all of them, `Logged` and `Learned` ones among them.
+        estimators: whose terms are summed.
+        model: of the reward, for estimators that need one.
+        edges: ascending row numbers at which stretches of the log begin, and its end.
+        customers: whether customers have more than one row each; otherwise rows are independent.
+        keep: whether the totals of customers are kept, for resampling.
+    """
+
+    arms: tuple[str, ...]
+    policies: tuple[Policy, ...]
+    estimators: tuple[Estimator, ...]
+    model: RewardModel | None
+    edges: tuple[int, ...]
+    customers: bool
+    keep: bool
+
+    def __call__(self, part: Part) -> PartVerdicts:
+        """Judge the rows of a part, stretch by stretch."""
+        log = part.rows.read().over(self.arms)
+        found = []
+        for number, (start, end) in enumerate(pairwise(self.edges)):
+            begin, stop = max(start - part.first, 0), min(end - part.first, len(log))
+            if begin < stop:
+                rows = slice(begin, stop)
+                learned = {name: p[rows] for name, p in part.learned.items()}
+                found.append((number, self._stretch(log.take(rows), part.first + begin, learned)))
+        return found
+
+    def _stretch(self, log: Log, first: int, learned: Mapping[str, Floats]) -> Verdicts:
+        terms = np.empty((len(log), len(self.policies) * self._width))
+        weights: list[tuple[Weights, ...]] = []
+        supports: list[tuple[Support, ...]] = []
+        for start in range(0, len(log), _TILE):
+            rows = slice(start, min(start + _TILE, len(log)))
+            tile = log.take(rows)
+            predictions = None if self.model is None else self.model.predictions(tile, first=first + start)
+            judged = [
+                self._policy(policy, tile, predictions, learned.get(policy.name), rows) for policy in self.policies
+            ]
+            terms[rows] = np.hstack([each[0] for each in judged])
+            weights.append(tuple(each[1] for each in judged))
+            supports.append(tuple(each[2] for each in judged))
+        totals = Totals.of(terms, log.customer if self.customers else None)
+        sums = totals if self.keep or self.customers else totals.moments()
+        empty = Totals(None, np.zeros(0), np.zeros((0, terms.shape[1])))
+        tallied = [Verdicts(empty, *each) for each in zip(weights, supports, strict=True)]
+        return replace(Verdicts.join(tallied), sums=sums)
+
+    @property
+    def _width(self) -> int:
+        return places(self.estimators)[-1].stop
+
+    def _policy(
+        self, policy: Policy, log: Log, predictions: Floats | None, learned: Floats | None, rows: slice
+    ) -> tuple[Floats, Weights, Support]:
+        """The terms (n, M) of one policy, and what it does."""
+        if isinstance(policy, Logged):
+            judged = judge_logged(log)
+            own = [on_policy(each.form, log.reward) for each in self.estimators]
+            drawn = np.bincount(log.chosen, minlength=len(log.arms)).astype(np.float64)
+            return np.hstack(own), Weights.of(judged.weight), Support(len(log), 0, drawn, drawn, np.zeros(len(drawn)))
+        target = policy.probabilities(log) if learned is None else learned[rows]
+        judged = judge(log, target, predictions=predictions)
+        terms = np.hstack([each.terms(judged) for each in self.estimators])
+        return terms, Weights.of(judged.weight), Support.of(log, target)
+
+
+def on_policy(form: Form, reward: Floats) -> Floats:
+    """(n, m) terms with which any form gives the mean reward."""
+    one, zero = np.ones(len(reward)), np.zeros(len(reward))
+    columns = {Form.MEAN: [reward], Form.RATIO: [reward, one], Form.BOTH: [reward, zero, one]}[form]
+    return np.stack(columns, axis=1)
+
+
+def _added(parts: Sequence[Sums]) -> Moments:
+    whole = parts[0].moments()
+    for part in parts[1:]:
+        whole += part.moments()
+    return whole

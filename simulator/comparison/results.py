@@ -1,0 +1,195 @@
+"""What a comparison of policies came to, as values that are written as JSON."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+import orjson
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from optimizer.evaluation.support import Refusal
+    from optimizer.evaluation.tally import Estimate
+
+VERSION = 1
+"""Of the JSON file."""
+
+Kind = Literal["logged", "uniform", "constant", "campaign"]
+Verdict = Literal["better", "worse", "not known"]
+
+
+@dataclass(frozen=True, slots=True)
+class LogResult:
+    """The log that was judged on.
+
+    Attributes:
+        path: as it was given.
+        rows, customers: how many; None where the log does not say whose its rows are.
+        arms: by id how often each was drawn; 0 for arms that only a policy has.
+        least_propensity: the smallest one logged.
+        from_us, until_us: first and last decision, UTC microseconds; None where the log has no times.
+        taken, rejected: rows of the file; `passed`: what is no decision to be judged, by kind.
+        problems: what was wrong with the first rejected rows; `rejects`: the file that has them all.
+    """
+
+    path: str
+    rows: int
+    customers: int | None
+    arms: Mapping[str, int]
+    least_propensity: float
+    from_us: int | None
+    until_us: int | None
+    taken: int
+    rejected: int
+    passed: Mapping[str, int]
+    problems: tuple[str, ...]
+    rejects: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """How it was judged.
+
+    Attributes:
+        estimator: the one by which policies are ranked and compared; `estimators`: all that were computed.
+        interval, confidence: of each interval by itself.
+        comparisons: how many policies were compared with the logged one; verdicts hold for all of them at once.
+        model: the reward model, None without.
+        publish_every: after how many decisions a campaign's policy published what it had learned.
+    """
+
+    estimator: str
+    estimators: tuple[str, ...]
+    interval: str
+    confidence: float
+    comparisons: int
+    model: str | None
+    publish_every: int
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """An estimate with its interval; None where it is undefined or there is no interval."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """A policy at the end of a stretch of the log.
+
+    Attributes:
+        rows: so many have passed.
+        here: the estimate on this stretch alone; `so_far`: on all rows up to its end.
+    """
+
+    rows: int
+    here: Span
+    so_far: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Learning:
+    """What a campaign's policy made of the log.
+
+    Attributes:
+        config_hash: of the campaign.
+        learned: from how many rows it has learned; `waiting`: rows whose reward came too late for that.
+        missing: features of the campaign that the log does not have.
+        unlearnable: rows of arms that the campaign does not have, by arm.
+    """
+
+    config_hash: str
+    learned: int
+    waiting: int
+    missing: tuple[str, ...]
+    unlearnable: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyResult:
+    """One policy.
+
+    Attributes:
+        rank: 1 for the best; None for one that cannot be judged.
+        estimates: by each estimator; none where it is refused.
+        refusal: why it cannot be judged: arms without support with their share of what it does, and the share of rows
+            in which it could do nothing.
+        lift: how much better it is than the logged policy, on the same rows; None for that one itself.
+        verdict: whether it is better or worse than the logged policy, or that is not known.
+        over_time: stretch by stretch, by the estimator that ranks.
+    """
+
+    name: str
+    kind: Kind
+    rank: int | None
+    estimates: tuple[Estimate, ...]
+    refusal: Refusal | None
+    lift: Estimate | None
+    verdict: Verdict | None
+    over_time: tuple[Moment, ...]
+    learning: Learning | None = None
+
+    @property
+    def notes(self) -> list[str]:
+        """How it went through the log, where it is a campaign's."""
+        learning = self.learning
+        if learning is None:
+            return []
+        notes = [f"learned from {learning.learned:,} rows"]
+        if learning.missing:
+            notes.append(f"the log does not have its features {', '.join(learning.missing)}")
+        if learning.unlearnable:
+            rows = sum(learning.unlearnable.values())
+            notes.append(f"{rows:,} rows are of arms that it does not have: {', '.join(learning.unlearnable)}")
+        return notes
+
+    def by(self, estimator: str) -> Estimate:
+        """What this estimator says."""
+        return next(each for each in self.estimates if each.estimator == estimator)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """How much better a policy is than the next one in rank."""
+
+    better: str
+    worse: str
+    lift: Estimate
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Everything.
+
+    Attributes:
+        policies: those that were judged, the best one first, and then those that could not be.
+        steps: between neighbours in rank.
+        warnings: about the log as a whole.
+    """
+
+    log: LogResult
+    method: Method
+    policies: tuple[PolicyResult, ...]
+    steps: tuple[Step, ...]
+    warnings: tuple[str, ...] = ()
+    version: int = field(default=VERSION, kw_only=True)
+
+    @property
+    def judged(self) -> list[PolicyResult]:
+        """Those with a rank."""
+        return [each for each in self.policies if each.rank is not None]
+
+    @property
+    def refused(self) -> list[PolicyResult]:
+        """Those without."""
+        return [each for each in self.policies if each.refusal is not None]
+
+    def dumps(self) -> bytes:
+        """As indented JSON; what is not a number is null."""
+        body: dict[str, Any] = asdict(self)
+        return orjson.dumps(body, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE | orjson.OPT_SORT_KEYS)
