@@ -172,17 +172,22 @@ class Closing:
         held = touches.hold_touches(connection, tenant, differing)
         budgets.change(connection, tenant, held.values(), {touch.decision_id: takes(touch) for touch in held.values()})
 
-    def join(self, connection: Connection, heads: Sequence[DecisionHead]) -> list[JoinedReward]:
-        """What these decisions have earned by what is logged now, in their order; all of one campaign."""
-        return self._joined(connection, heads)[1]
+    def join(
+        self, connection: Connection, heads: Sequence[DecisionHead], spec: RewardSpec | None = None
+    ) -> list[JoinedReward]:
+        """What these decisions have earned by what is logged now, in their order; all of one campaign.
+
+        With a `spec`, what they would have earned had it held for every decision of the campaign.
+        """
+        return self._joined(connection, heads, spec)[1]
 
     def _joined(
-        self, connection: Connection, heads: Sequence[DecisionHead]
+        self, connection: Connection, heads: Sequence[DecisionHead], spec: RewardSpec | None = None
     ) -> tuple[list[DecisionFacts], list[JoinedReward]]:
         if not heads:
             return [], []
         tenant, campaign_id = self._runtime.tenant, heads[0].campaign_id
-        specs = self._versions.rewards_of(connection, heads)
+        specs = self._specs(connection, heads, spec)
         since_us = min(head.decided_us for head in heads)
         until_us = max(spec.close_us(head.decided_us) for head, spec in zip(heads, specs, strict=True))
         loose = events.events_of_subjects(
@@ -192,10 +197,15 @@ class Closing:
         by_request = {head.request_id: head.decision_id for head in everyone if head.request_id is not None}
         naming = events.events_naming_decisions(connection, tenant, [head.decision_id for head in everyone])
         naming += events.events_naming_requests(connection, tenant, campaign_id, by_request)
-        facts = self._facts(connection, everyone, naming, by_request)
+        facts = self._facts(connection, everyone, self._specs(connection, everyone, spec), naming, by_request)
         seen = [_event(row, by_request.get(row.request_id or "")) for row in (*naming, *loose)]
         mine = facts[: len(heads)]
         return mine, join(mine, seen, facts[len(heads) :])
+
+    def _specs(
+        self, connection: Connection, heads: Sequence[DecisionHead], spec: RewardSpec | None
+    ) -> Sequence[RewardSpec]:
+        return [spec] * len(heads) if spec is not None else self._versions.rewards_of(connection, heads)
 
     def _siblings(
         self,
@@ -222,12 +232,12 @@ class Closing:
         self,
         connection: Connection,
         heads: Sequence[DecisionHead],
+        specs: Sequence[RewardSpec],
         naming: Iterable[EventRow],
         by_request: Mapping[str, str],
     ) -> list[DecisionFacts]:
         sending = [head.decision_id for head in heads if head.send_us is not None]
         known = touches.touches_by_ids(connection, self._runtime.tenant, sending)
-        specs = self._versions.rewards_of(connection, heads)
         told = self._told(connection, heads, specs, known, [(row, _named(row, by_request)) for row in naming])
         facts = []
         for head, spec in zip(heads, specs, strict=True):

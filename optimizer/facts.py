@@ -129,9 +129,21 @@ def batch_of(  # noqa: PLR0913, PLR0917 -- the columns of a log
     contexts: Sequence[Mapping[str, Any]],
     histories: Sequence[Mapping[str, Any]],
 ) -> Batch:
-    """What the decider needs, from logged facts alone."""
+    """What the decider needs to decide now, from logged facts alone."""
+    return batch_at(version, [now_us] * len(ids), ids, groups, contexts, histories)
+
+
+def batch_at(  # noqa: PLR0913, PLR0917 -- the columns of a log
+    version: Version,
+    instants_us: Sequence[int],
+    ids: Sequence[str],
+    groups: NDArray[np.uint8],
+    contexts: Sequence[Mapping[str, Any]],
+    histories: Sequence[Mapping[str, Any]],
+) -> Batch:
+    """The same where each was, or is, decided at an instant of its own."""
     context, past = columns_of(version, version.types, contexts, histories)
-    places = [place_of(version, c) for c in contexts]
+    places = [(place_of(version, c), now_us) for c, now_us in zip(contexts, instants_us, strict=True)]
     distinct = {place: i for i, place in enumerate(dict.fromkeys(places))}
     needed = version.contact.active or any(CONTACT in each for each in histories)
     return Batch(
@@ -140,7 +152,7 @@ def batch_of(  # noqa: PLR0913, PLR0917 -- the columns of a log
         context=context,
         history=past,
         touches=np.array([h[TOUCHES] for h in histories], np.intp),
-        schedules=schedules_of(version, list(distinct), [from_us(now_us)] * len(distinct)),
+        schedules=schedules_of(version, [place for place, _ in distinct], [from_us(now_us) for _, now_us in distinct]),
         schedule_of=np.array([distinct[place] for place in places], np.intp),
         contact=version.contact.reader.read([each.get(CONTACT, {}) for each in histories]) if needed else None,
     )

@@ -16,11 +16,12 @@ import numpy as np
 
 from simulator.worlds.effects import Strengths, personal_logits
 from simulator.worlds.population import Floats, draw_population
-from simulator.worlds.shapley import STATES_SEED, Values, bucket_values
+from simulator.worlds.shapley import STATES_SEED, bucket_values
 from simulator.worlds.states import uniform_histories
 
 if TYPE_CHECKING:
     from simulator.worlds.factorial import FactorialConfig
+    from simulator.worlds.games import Values
 
 _SOLVED_FOR = ("intercept", "message", "execution", "personal")
 _STEP = 0.01

@@ -7,9 +7,10 @@ V(S), for S a subset of {customer, experience, execution}, is the value of the b
 * choose channel and time, and see the customer's history, if execution is in S;
 
 and draws uniformly otherwise. Not to send is a choice open to whoever chooses anything. The best policy that does not
-see something averages over it. A bucket's share is its Shapley value (Shapley, "A value for n-person games", 1953)
-over V(S) - V({}), as a part of V(all) - V({}). The customer by itself is worth nothing: it pays only for who chooses
-something.
+see something averages over it. The two parts of execution are worth something by themselves: with placement alone the
+policy chooses channel and time and does not see the history, with earlier touches alone it sees the history and does
+not choose channel and time. Shares are those of `simulator.worlds.games`, in V(all) - V({}). The customer by itself is
+worth nothing: it pays only for who chooses something; so do the earlier touches.
 
 States are people x histories: histories of uniformly random arms do not depend on who has them. (Unsubscribing aside,
 which no policy sees and which, taking the same part of everything away, changes no share.)
@@ -17,54 +18,31 @@ which no policy sees and which, taking the same part of everything away, changes
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from itertools import combinations
-from math import factorial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from simulator.worlds.effects import CHANNELS, MESSAGES, SLOTS, Logits, Strengths, history_logits
 from simulator.worlds.factorial import NO_SEND, FactorialWorld, arm_probabilities
+from simulator.worlds.games import BUCKETS, Values
 from simulator.worlds.states import uniform_histories
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from optimizer.attributes import Columns
     from simulator.worlds.population import Floats
 
-BUCKETS = ("customer", "experience", "execution")
 STATES_SEED = 20_260_101
 
 _EXECUTIONS = len(CHANNELS) * len(SLOTS)
 _PAIRS_AT_ONCE = 20_000
-
-
-@dataclass(frozen=True, slots=True)
-class Values:
-    """V(S) of every subset of the buckets, in counted conversions a decision."""
-
-    of: Mapping[frozenset[str], float]
-
-    def __call__(self, *buckets: str) -> float:
-        """V of these buckets."""
-        return self.of[frozenset(buckets)]
-
-    @property
-    def shares(self) -> dict[str, float]:
-        """Each bucket's share; they sum to one."""
-        total = self(*BUCKETS) - self()
-        return {bucket: self._shapley(bucket) / total for bucket in BUCKETS}
-
-    def _shapley(self, bucket: str) -> float:
-        others = [b for b in BUCKETS if b != bucket]
-        n = len(BUCKETS)
-        return sum(
-            factorial(k) * factorial(n - k - 1) / factorial(n) * (self(*coalition, bucket) - self(*coalition))
-            for k in range(n)
-            for coalition in combinations(others, k)
-        )
+_WITH_HISTORY = (
+    "all",
+    "customer, execution",
+    "experience, execution",
+    "execution",
+    "customer, experience, earlier_touches",
+    "experience, earlier_touches",
+)
 
 
 def shapley(
@@ -94,7 +72,7 @@ def bucket_values(personal: Logits, history: Columns, strengths: Strengths, late
     past = history_logits(history, strengths)
     n_people, n_histories = len(personal.base), len(past.base)
     arm_by_person = np.zeros((n_people, NO_SEND + 1))
-    sums = dict.fromkeys(("all", "customer, execution", "experience, execution", "execution"), 0.0)
+    sums = dict.fromkeys(_WITH_HISTORY, 0.0)
     step = max(1, _PAIRS_AT_ONCE // n_people)
     for start in range(0, n_histories, step):
         rows = np.arange(start, min(start + step, n_histories))
@@ -105,6 +83,8 @@ def bucket_values(personal: Logits, history: Columns, strengths: Strengths, late
         sums["customer, execution"] += float(_best_execution(p).mean(axis=0).sum())
         sums["experience, execution"] += float(by_history.max(axis=1).sum())
         sums["execution"] += float(_best_execution(by_history).sum())
+        sums["customer, experience, earlier_touches"] += float(_best_message(p).mean(axis=0).sum())
+        sums["experience, earlier_touches"] += float(_best_message(by_history).sum())
     arm_by_person /= n_histories
     counted = 1.0 - late_share
     averages = {key: total / n_histories for key, total in sums.items()}
@@ -119,6 +99,14 @@ def bucket_values(personal: Logits, history: Columns, strengths: Strengths, late
         ("customer", "execution"): averages["customer, execution"],
         ("experience", "execution"): averages["experience, execution"],
         BUCKETS: averages["all"],
+        ("placement",): float(_best_execution(overall)),
+        ("customer", "placement"): float(_best_execution(arm_by_person).mean()),
+        ("experience", "placement"): float(overall.max()),
+        ("customer", "experience", "placement"): float(arm_by_person.max(axis=1).mean()),
+        ("earlier_touches",): nothing,
+        ("customer", "earlier_touches"): nothing,
+        ("experience", "earlier_touches"): averages["experience, earlier_touches"],
+        ("customer", "experience", "earlier_touches"): averages["customer, experience, earlier_touches"],
     }
     return Values({frozenset(buckets): counted * value for buckets, value in worth.items()})
 
