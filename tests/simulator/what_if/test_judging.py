@@ -89,7 +89,8 @@ def treatment(logged: Logged, without: str | None = None) -> NDArray[np.float64]
     """
     arms = logged.version.catalog.arms
     allowed = (logged.removed == 0) & np.array([without is None or arm.message != without for arm in arms])
-    return POLICIES[logged.row.snapshot_id].probabilities(logged.scores, allowed)[0]
+    p: NDArray[np.float64] = POLICIES[logged.row.snapshot_id].probabilities(logged.scores, allowed)[0]
+    return p
 
 
 POLICIES: Final[dict[str | None, Exploration]] = {}
