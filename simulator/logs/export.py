@@ -31,11 +31,17 @@ if TYPE_CHECKING:
     from simulator.logs.service import LogPage
 
 _DSJSON: Final = {
-    "Timestamp, EventId": "When it was decided, and the decision's id.",
-    "c": "The features as learned: the customer's, and under `_multi` each candidate's.",
-    "a, p": "The candidates' numbers, that of the arm drawn first, and their probabilities.",
-    "_label_cost, _label_probability, _label_Action, _labelIndex": "Minus the reward, and which arm was drawn.",
+    "_label_cost": "Minus the reward, as learned: divided by the campaign's reward.scale.",
+    "_label_probability": "With what probability the arm was drawn.",
+    "_label_Action, _labelIndex": "Which of the actions was drawn, counted from 1 and from 0.",
+    "_original_label_cost": "Minus the reward, in the campaign's unit; absent until it is closed.",
     "_skipLearn": "True where the campaign does not learn from the decision.",
+    "Timestamp, EventId": "When it was decided, and the decision's id.",
+    "Version": "Of this format: 1.",
+    "_customer": "Whom it is about: a pseudonym, the same in all decisions about the customer.",
+    "a, p": "The actions, that which was drawn first, and their probabilities.",
+    "VWState": "The model that scored; N/A where there was none.",
+    "c": "The features as learned: the customer's, and under _multi each action's.",
 }
 """The fields of dsjson."""
 

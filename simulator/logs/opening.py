@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from optimizer.config import load_file
 from optimizer.errors import InvalidInput
 from simulator.logs.csv_records import header_of
+from simulator.logs.dsjson import DsjsonLog
 from simulator.logs.mapping import LogFormat
 from simulator.logs.open_bandit import HEADER, OpenBanditLog
 from simulator.logs.parts import address, is_remote, parquet_file, parquet_urls
@@ -49,8 +50,6 @@ def open_log(path: Path | str, mapping: Path | None = None) -> LogReader:
 
 
 def _dsjson(path: Path, mapping: Path | None) -> LogReader:
-    from simulator.logs.dsjson import DsjsonLog  # noqa: PLC0415
-
     if mapping is not None:
         raise InvalidInput(f"{mapping}: {path} is dsjson, which needs no mapping: leave it out")
     return DsjsonLog(path)
