@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from optimizer.features import Encoded, FeatureSpace, LevelTerm
 
 _MOST: Final = 50_000
-_NO_CHANNEL: Final = -1
+_ALL: Final = -1
+_NONE: Final = -2
+"""Besides a channel's number, what columns are of: all arms; and what no column is of."""
 
 
 class FeatureTexts:
@@ -27,7 +29,8 @@ class FeatureTexts:
         self._names = [_text(column.text) for column in space.columns]
         self._arms: dict[tuple[int, tuple[str, int] | None], str] = {}
         self._levels: list[dict[Any, str]] = [{} for _ in space.terms]
-        self.by_channel = any(column.channel != _NO_CHANNEL for column in space.columns)
+        self._channels = [*range(len(space.catalog.channels)), _NONE]
+        self._channel_of = space.catalog.channel_of.tolist()
 
     def shared(self, dense: Sequence[float], encoded: Encoded, row: int) -> str:
         """What all arms see.
@@ -37,29 +40,32 @@ class FeatureTexts:
             encoded: the features of several customers.
             row: which of them.
         """
-        parts = self._numbers(dense, _NO_CHANNEL)
+        parts = self._numbers(dense, _ALL)
         for term, known in zip(self._space.terms, self._levels, strict=True):
             text = self._level(term, known, tuple(encoded.levels[i][row] for i in term.features))
             if text:
                 parts[term.space] = f"{parts[term.space]},{text}" if term.space in parts else text
         return _namespaces(parts)
 
-    def arm(self, arm: int, variant: tuple[str, int] | None, dense: Sequence[float]) -> str:
-        """One action, as an object, with the numbers of its channel; its slot has this weekday and days ahead."""
+    def by_channel(self, dense: Sequence[float]) -> list[str]:
+        """What only the arms of a channel see, for each channel and, last, for arms that have none."""
+        return [_namespaces(self._numbers(dense, channel)) for channel in self._channels]
+
+    def arm(self, arm: int, variant: tuple[str, int] | None, by_channel: Sequence[str]) -> str:
+        """One action, as an object; its slot has this weekday and days ahead."""
         own = self._arms.get((arm, variant))
         if own is None:
-            parts: dict[str, str] = {}
-            for space, name, value in self._space.arm_features(arm, variant):
-                if value:
-                    text = f"{_text(name)}:{value:.9g}"
-                    parts[space] = f"{parts[space]},{text}" if space in parts else text
-            own = f'"_tag":{_text(self._space.catalog.arms[arm].id)},{_namespaces(parts)}'
-            self._arms[arm, variant] = own
-        channel = int(self._space.catalog.channel_of[arm])
-        if not self.by_channel or channel == _NO_CHANNEL:
-            return f"{{{own}}}"
-        seen = _namespaces(self._numbers(dense, channel))
+            own = self._arms[arm, variant] = self._arm(arm, variant)
+        seen = by_channel[self._channel_of[arm]]
         return f"{{{own},{seen}}}" if seen else f"{{{own}}}"
+
+    def _arm(self, arm: int, variant: tuple[str, int] | None) -> str:
+        parts: dict[str, str] = {}
+        for space, name, value in self._space.arm_features(arm, variant):
+            if value:
+                text = f"{_text(name)}:{value:.9g}"
+                parts[space] = f"{parts[space]},{text}" if space in parts else text
+        return f'"_tag":{_text(self._space.catalog.arms[arm].id)},{_namespaces(parts)}'
 
     def _numbers(self, dense: Sequence[float], channel: int) -> dict[str, str]:
         parts: dict[str, str] = {}

@@ -115,11 +115,11 @@ class _Writing:
         for i, decided in enumerate(page):
             variants = schedules[i].variants
             candidates = np.flatnonzero(allowed[i]).tolist()
-            actions = [
-                texts.arm(arm, variants[slots[arm]] if slots[arm] >= 0 else None, dense[i]) for arm in candidates
-            ]
+            variant = [None if slot < 0 else variants[slot] for slot in slots]
+            by_channel = texts.by_channel(dense[i])
+            actions = ",".join([texts.arm(arm, variant[arm], by_channel) for arm in candidates])
             shared = texts.shared(dense[i], encoded, i)
-            seen = f'{{{shared}{"," if shared else ""}"_multi":[{",".join(actions)}]}}'
+            seen = f'{{{shared}{"," if shared else ""}"_multi":[{actions}]}}'
             yield self._line(decided, int(arms[i]), candidates, p[i], seen)
 
     def _dense(
