@@ -92,6 +92,18 @@ def evaluate(  # noqa: PLR0913 - what a comparison is made of
     publish_every: Annotated[
         int, typer.Option(help="After how many decisions a campaign's policy publishes what it has learned.", min=1)
     ] = PUBLISH_EVERY,
+    rewards: Annotated[
+        tuple[float, float] | None,
+        typer.Option(
+            "--reward-bounds",
+            help="The smallest and largest that a reward can be, for confidence sequences; by default 0 and 1 where "
+            "all rewards are one of these.",
+        ),
+    ] = None,
+    audit_by: Annotated[
+        list[str] | None,
+        typer.Option(help="A context column in whose values propensities are audited; may be given several times."),
+    ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first row that cannot be taken.")] = False,
     engine: EngineOption = EngineName.LOCAL,
 ) -> None:
@@ -105,6 +117,8 @@ def evaluate(  # noqa: PLR0913 - what a comparison is made of
         estimator=estimator,
         interval=_interval(interval),
         publish_every=publish_every,
+        rewards=rewards,
+        slices=tuple(audit_by or ()),
     )
     reader = open_log(log, mapping)
     out.mkdir(parents=True, exist_ok=True)

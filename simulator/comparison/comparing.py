@@ -20,6 +20,7 @@ from optimizer.evaluation.policies import Constant, Uniform
 from optimizer.evaluation.reward_models import RewardModel
 from simulator.comparison.judging import Judge, Learned, Logged, Part, Verdicts
 from simulator.comparison.ranking import Ranking
+from simulator.comparison.sequences import MOST, Sequences
 from simulator.comparison.survey import Read, look, parts_of
 from simulator.logs.reading import Intake
 from simulator.progressive import PUBLISH_EVERY, Progressive
@@ -60,12 +61,17 @@ class Question:
             self-normalised one where there is nothing that a model could learn from.
         interval: of every estimate.
         publish_every: see `Progressive`.
+        rewards: the smallest and largest that a reward can be; None: 0 and 1 if all of the log's are one of these, and
+            otherwise not known.
+        slices: columns of the context in whose values the audit of propensities looks too.
     """
 
     campaigns: Mapping[str, CampaignFile]
     estimator: str | None = None
     interval: Interval = field(default_factory=StudentT)
     publish_every: int = PUBLISH_EVERY
+    rewards: tuple[float, float] | None = None
+    slices: tuple[str, ...] = ()
 
 
 def compare(path: str, reader: LogReader, intake: Intake, question: Question, workers: Workers) -> Comparison:
@@ -73,7 +79,7 @@ def compare(path: str, reader: LogReader, intake: Intake, question: Question, wo
 
     Raises `InvalidInput` where the log has no row that could be judged, or does not fit a campaign.
     """
-    survey = look(reader, intake, workers)
+    survey = look(reader, intake, workers, question.slices)
     if survey is None:
         raise InvalidInput(f"{path}: no decision that could be judged: {_counts(intake)}")
     learners = _learners(question, survey)
@@ -85,6 +91,8 @@ def compare(path: str, reader: LogReader, intake: Intake, question: Question, wo
     policies += [Constant(arm, otherwise if arm != otherwise else None) for arm in survey.arms]
     policies += [Learned(name) for name in learners]
     customers = survey.distinct_customers
+    rewards = _bounds(path, question, survey)
+    followed = [place for place, each in enumerate(policies) if len(policies) <= MOST or not isinstance(each, Constant)]
     judge = Judge(
         arms=arms,
         policies=tuple(policies),
@@ -93,13 +101,17 @@ def compare(path: str, reader: LogReader, intake: Intake, question: Question, wo
         edges=_edges(survey.rows),
         customers=customers is not None and customers < survey.rows,
         keep=question.interval.resamples,
+        rewards=rewards,
+        followed=tuple(followed) if rewards is not None else (),
     )
     found: dict[int, list[Verdicts]] = {}
+    sequences = Sequences(question.interval.confidence)
     for part in workers.map(judge, _todo(reader, survey, learners, arms)):
-        for stretch, verdicts in part:
+        for stretch, verdicts, numbers in part:
             found.setdefault(stretch, []).append(verdicts)
+            sequences.take(stretch, numbers)
     stretches = [Verdicts.join(found[number]) for number in sorted(found)]
-    ranking = Ranking(judge, survey, stretches, question.interval, customers)
+    ranking = Ranking(judge, survey, stretches, sequences, question.interval)
     return ranking.result(path, intake, learners, question.publish_every)
 
 
@@ -136,6 +148,18 @@ def _model(reader: LogReader, survey: Survey) -> RewardModel:
     chunks = (log.over(survey.arms) for log in reader.chunks(Intake()))
     with threadpool_limits(1):  # as workers do: its trees then grow alike everywhere, and do not wait for each other
         return RewardModel.fit(sample(chunks, rows=SAMPLED, seed=0))
+
+
+def _bounds(path: str, question: Question, survey: Survey) -> tuple[float, float] | None:
+    if question.rewards is None:
+        return (0.0, 1.0) if survey.binary else None
+    low, high = question.rewards
+    if not low <= survey.lowest <= survey.highest <= high or low >= high:
+        raise InvalidInput(
+            f"{path}: its rewards go from {survey.lowest:g} to {survey.highest:g}, which is not within {low:g} and "
+            f"{high:g}: give bounds that every possible reward keeps"
+        )
+    return low, high
 
 
 def _edges(rows: int) -> tuple[int, ...]:

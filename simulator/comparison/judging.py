@@ -10,15 +10,17 @@ import numpy as np
 
 from optimizer.evaluation.estimators import Form
 from optimizer.evaluation.judged import judge, judge_logged
+from optimizer.evaluation.sequence import Numbers
 from optimizer.evaluation.support import Support
 from optimizer.evaluation.totals import Moments, Totals, places
 from optimizer.evaluation.weights import Weights
+from simulator.comparison.sequences import joined, numbers_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from optimizer.evaluation.estimators import Estimator
-    from optimizer.evaluation.judged import Policy
+    from optimizer.evaluation.judged import Judged, Policy
     from optimizer.evaluation.log import Log
     from optimizer.evaluation.reward_models import RewardModel
     from optimizer.evaluation.tally import Sums
@@ -91,8 +93,9 @@ class Verdicts:
         return cls(sums, weights, supports)
 
 
-PartVerdicts: TypeAlias = list[tuple[int, Verdicts]]
-"""What a part comes to in each of the log's stretches that it is in, by the number of the stretch."""
+PartVerdicts: TypeAlias = list[tuple[int, Verdicts, dict[int, Numbers]]]
+"""What a part comes to in each of the log's stretches that it is in: the number of the stretch, the sums, and what the
+confidence sequences of some policies, by their places, go on with."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +110,8 @@ class Judge:
         edges: ascending row numbers at which stretches of the log begin, and its end.
         customers: whether customers have more than one row each; otherwise rows are independent.
         keep: whether the totals of customers are kept, for resampling.
+        rewards: the smallest and largest that a reward can be; without them there are no confidence sequences.
+        followed: the places of the policies that have one.
     """
 
     arms: tuple[str, ...]
@@ -116,6 +121,8 @@ class Judge:
     edges: tuple[int, ...]
     customers: bool
     keep: bool
+    rewards: tuple[float, float] | None = None
+    followed: tuple[int, ...] = ()
 
     def __call__(self, part: Part) -> PartVerdicts:
         """Judge the rows of a part, stretch by stretch."""
@@ -126,13 +133,14 @@ class Judge:
             if begin < stop:
                 rows = slice(begin, stop)
                 learned = {name: p[rows] for name, p in part.learned.items()}
-                found.append((number, self._stretch(log.take(rows), part.first + begin, learned)))
+                found.append((number, *self._stretch(log.take(rows), part.first + begin, learned)))
         return found
 
-    def _stretch(self, log: Log, first: int, learned: Mapping[str, Floats]) -> Verdicts:
+    def _stretch(self, log: Log, first: int, learned: Mapping[str, Floats]) -> tuple[Verdicts, dict[int, Numbers]]:
         terms = np.empty((len(log), len(self.policies) * self._width))
         weights: list[tuple[Weights, ...]] = []
         supports: list[tuple[Support, ...]] = []
+        numbers: dict[int, list[Numbers]] = {place: [] for place in self.followed}
         for start in range(0, len(log), _TILE):
             rows = slice(start, min(start + _TILE, len(log)))
             tile = log.take(rows)
@@ -140,14 +148,20 @@ class Judge:
             judged = [
                 self._policy(policy, tile, predictions, learned.get(policy.name), rows) for policy in self.policies
             ]
-            terms[rows] = np.hstack([each[0] for each in judged])
-            weights.append(tuple(each[1] for each in judged))
-            supports.append(tuple(each[2] for each in judged))
+            terms[rows] = np.hstack(
+                [self._terms(policy, each[0]) for policy, each in zip(self.policies, judged, strict=True)]
+            )
+            weights.append(tuple(Weights.of(each[0].weight) for each in judged))
+            supports.append(tuple(each[1] for each in judged))
+            for place, mine in numbers.items():
+                if self.rewards is not None:
+                    mine.append(numbers_of(judged[place][0], self.rewards))
         totals = Totals.of(terms, log.customer if self.customers else None)
         sums = totals if self.keep or self.customers else totals.moments()
         empty = Totals(None, np.zeros(0), np.zeros((0, terms.shape[1])))
         tallied = [Verdicts(empty, *each) for each in zip(weights, supports, strict=True)]
-        return replace(Verdicts.join(tallied), sums=sums)
+        followed = {place: joined(mine) for place, mine in numbers.items() if mine}
+        return replace(Verdicts.join(tallied), sums=sums), followed
 
     @property
     def _width(self) -> int:
@@ -155,17 +169,19 @@ class Judge:
 
     def _policy(
         self, policy: Policy, log: Log, predictions: Floats | None, learned: Floats | None, rows: slice
-    ) -> tuple[Floats, Weights, Support]:
-        """The terms (n, M) of one policy, and what it does."""
+    ) -> tuple[Judged, Support]:
+        """The rows under one policy, and what it does in them."""
         if isinstance(policy, Logged):
-            judged = judge_logged(log)
-            own = [on_policy(each.form, log.reward) for each in self.estimators]
             drawn = np.bincount(log.chosen, minlength=len(log.arms)).astype(np.float64)
-            return np.hstack(own), Weights.of(judged.weight), Support(len(log), 0, drawn, drawn, np.zeros(len(drawn)))
+            return judge_logged(log), Support(len(log), 0, drawn, drawn, np.zeros(len(drawn)))
         target = policy.probabilities(log) if learned is None else learned[rows]
-        judged = judge(log, target, predictions=predictions)
-        terms = np.hstack([each.terms(judged) for each in self.estimators])
-        return terms, Weights.of(judged.weight), Support.of(log, target)
+        return judge(log, target, predictions=predictions), Support.of(log, target)
+
+    def _terms(self, policy: Policy, rows: Judged) -> Floats:
+        """(n, M) of all estimators."""
+        if isinstance(policy, Logged):
+            return np.hstack([on_policy(each.form, rows.reward) for each in self.estimators])
+        return np.hstack([each.terms(rows) for each in self.estimators])
 
 
 def on_policy(form: Form, reward: Floats) -> Floats:

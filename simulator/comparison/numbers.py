@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from optimizer.evaluation.tally import Estimate
-    from simulator.comparison.results import Comparison
+    from simulator.comparison.results import Comparison, Span
 
 _FEWEST: Final = 2
 _MOST: Final = 8
@@ -38,8 +38,8 @@ class Digits:
             return "-"
         return f"{value:{'+' if signed else ''}.{self.decimals}f}"
 
-    def span(self, estimate: Estimate | None, *, signed: bool = False) -> str:
+    def span(self, estimate: Estimate | Span | None, *, signed: bool = False) -> str:
         """An interval, such as `0.1772..0.1875`."""
-        if estimate is None or isnan(estimate.low):
+        if estimate is None or estimate.low is None or isnan(estimate.low):
             return "-"
         return f"{self.number(estimate.low, signed=signed)}..{self.number(estimate.high, signed=signed)}"

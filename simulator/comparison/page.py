@@ -55,6 +55,7 @@ def page(comparison: Comparison) -> str:
             *_over_time(comparison, digits),
             *_agreement(comparison, digits),
             *_refused(comparison),
+            *_audit(comparison),
             *_log(comparison),
             *_method(comparison),
         ]
@@ -73,6 +74,8 @@ def _answer(comparison: Comparison, digits: Digits) -> Iterator[str]:
     if not judged:
         yield '<p class="answer">None of these policies can be judged on this log.</p>'
         return
+    if not comparison.audit.holds:
+        yield f'<p class="refused">The log\'s propensities: {escape(comparison.audit.told)}</p>'
     best = judged[0]
     found = best.by(comparison.method.estimator)
     words = [f"<strong>{escape(best.name)}</strong> comes first, with {digits.number(found.value)} a decision"]
@@ -164,6 +167,17 @@ def _over_time(comparison: Comparison, digits: Digits) -> Iterator[str]:
     rows = [(each, [digits.number(m.here.value) for m in each.over_time]) for each in pictures.shown(comparison)]
     yield "<p>Stretch by stretch, each by itself:</p>"
     yield _table(head, rows)
+    always = [
+        (each, [digits.span(each.over_time[-1].always), digits.span(each.lift_always, signed=True)])
+        for each in judged
+        if each.over_time[-1].always is not None
+    ]
+    if always:
+        yield (
+            "<p>Intervals that hold at every row of the log at once, whenever one looks, also where the policy that "
+            "made the log was learning from it (confidence sequences of weighted rewards, each policy by itself):</p>"
+        )
+        yield _table(("policy", "value", "less the logged one"), always)
 
 
 def _agreement(comparison: Comparison, digits: Digits) -> Iterator[str]:
@@ -192,6 +206,20 @@ def _refused(comparison: Comparison) -> Iterator[str]:
         yield f'<p class="refused">{escape(str(each.refusal))}.{more}</p>'
 
 
+def _audit(comparison: Comparison) -> Iterator[str]:
+    audit = comparison.audit
+    yield "<h2>Can the propensities be right?</h2>"
+    yield f"<p>{escape(audit.told)}</p>"
+    head = ("where", "arm", "by", "found", "expected", "z", "")
+    rows = [
+        f"<tr><td>{escape(each.what)}</td><td>{escape(each.arm or 'all')}</td><td>{each.by}</td>"
+        f"<td>{each.found:,.1f}</td><td>{each.expected:,.1f}</td><td>{each.z:+.2f}</td>"
+        f"<td>{'too far' if each.flagged else ''}</td></tr>"
+        for each in audit.worst
+    ]
+    yield _raw_table(head, rows)
+
+
 def _log(comparison: Comparison) -> Iterator[str]:
     log = comparison.log
     yield "<h2>The log</h2>"
@@ -211,8 +239,6 @@ def _log(comparison: Comparison) -> Iterator[str]:
     )
     if log.problems:
         yield "<ul>" + "".join(f"<li>{escape(problem)}</li>" for problem in log.problems) + "</ul>"
-    for warning in comparison.warnings:
-        yield f'<p class="refused">{escape(warning)}</p>'
     rows = [f"<tr><td>{escape(arm)}</td><td>{n:,}</td><td>{n / log.rows:.2%}</td></tr>" for arm, n in log.arms.items()]
     drawn = _raw_table(("arm", "drawn", "share"), rows)
     yield f"<details><summary>Its {len(log.arms):,} arms</summary>{drawn}</details>"

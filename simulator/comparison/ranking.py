@@ -15,6 +15,7 @@ from optimizer.evaluation.tally import say
 from optimizer.evaluation.totals import Moments, Totals, places
 from simulator.comparison.judging import Learned, Logged, Verdicts
 from simulator.comparison.results import (
+    AuditResult,
     Comparison,
     Kind,
     Learning,
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from optimizer.evaluation.support import Refusal
     from optimizer.evaluation.tally import Estimate, Estimated, Interval, Sums
     from simulator.comparison.judging import Judge
+    from simulator.comparison.sequences import Sequences
     from simulator.comparison.survey import Survey
     from simulator.logs.reading import Intake
     from simulator.progressive import Progressive
@@ -60,17 +62,17 @@ class Ranking:
         judge: what was done with the parts.
         survey: of the log.
         stretches: what the log came to, stretch by stretch.
+        sequences: at the ends of the stretches.
         interval: of the estimates.
-        customers: how many there are, None where the log does not say.
     """
 
     def __init__(
-        self, judge: Judge, survey: Survey, stretches: Sequence[Verdicts], interval: Interval, customers: int | None
+        self, judge: Judge, survey: Survey, stretches: Sequence[Verdicts], sequences: Sequences, interval: Interval
     ) -> None:
         self._judge = judge
         self._survey = survey
+        self._sequences = sequences
         self._interval = interval
-        self._customers = customers
         self._over: list[tuple[int, Moments, Moments]] = []
         for so_far in accumulate(stretches, lambda one, other: Verdicts.join([one, other])):
             self._whole = so_far
@@ -97,6 +99,7 @@ class Ranking:
                 lift=self._lift(place, 0) if place else None,
                 verdict=self._verdict(place, len(able) - 1) if place else None,
                 over_time=self._over_time(place),
+                lift_always=self._sequences.lift(place),
                 learning=_learning(learners.get(self._judge.policies[place].name)),
             )
             for rank, place in enumerate(ranked, start=1)
@@ -121,7 +124,11 @@ class Ranking:
             for one, (better, worse) in enumerate(pairwise(ranked))
         ]
         return Comparison(
-            self._log(path, intake), self._method(len(able) - 1, publish_every), tuple(policies), tuple(steps)
+            log=self._log(path, intake),
+            audit=AuditResult.of(self._survey.audit),
+            method=self._method(len(able) - 1, publish_every),
+            policies=tuple(policies),
+            steps=tuple(steps),
         )
 
     def _refusal(self, place: int) -> Refusal | None:
@@ -170,7 +177,10 @@ class Ranking:
         return "worse" if lift.high < 0.0 else "not known"
 
     def _over_time(self, place: int) -> tuple[Moment, ...]:
-        return tuple(Moment(rows, self._span(here, place), self._span(past, place)) for rows, here, past in self._over)
+        return tuple(
+            Moment(rows, self._span(here, place), self._span(past, place), self._sequences.value(place, stretch))
+            for stretch, (rows, here, past) in enumerate(self._over)
+        )
 
     def _span(self, moments: Moments, place: int) -> Span:
         estimator = self._judge.estimators[0]
@@ -185,7 +195,7 @@ class Ranking:
         return LogResult(
             path=path,
             rows=survey.rows,
-            customers=self._customers,
+            customers=survey.distinct_customers,
             arms={arm: drawn.get(arm, 0) for arm in self._judge.arms},
             least_propensity=survey.least,
             from_us=survey.from_us,
@@ -206,6 +216,7 @@ class Ranking:
             confidence=self._interval.confidence,
             comparisons=comparisons,
             model=None if model is None else f"{type(model.models[0]).__name__}, {len(model.models)} folds",
+            rewards=self._judge.rewards,
             publish_every=publish_every,
         )
 

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import orjson
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from optimizer.evaluation.audit import Audit, Check
     from optimizer.evaluation.support import Refusal
     from optimizer.evaluation.tally import Estimate
 
-VERSION = 1
+VERSION: Final = 1
 """Of the JSON file."""
+
+WORST: Final = 5
+"""Checks of an audit that are shown even where nothing is wrong."""
 
 Kind = Literal["logged", "uniform", "constant", "campaign"]
 Verdict = Literal["better", "worse", "not known"]
@@ -49,6 +53,51 @@ class LogResult:
 
 
 @dataclass(frozen=True, slots=True)
+class AuditResult:
+    """Whether the log's propensities can be right.
+
+    Attributes:
+        holds: whether they can.
+        impossible: rows that cannot be right whatever was drawn; `example`: the number of the first, from 1.
+        checks: how many sums were looked at.
+        worst: those that are furthest from what is expected, the furthest first; all that are flagged are among them.
+    """
+
+    holds: bool
+    impossible: int
+    example: int | None
+    checks: int
+    worst: tuple[Check, ...]
+
+    @classmethod
+    def of(cls, audit: Audit) -> AuditResult:
+        """Of a whole log."""
+        checks = sorted(audit.checks(), key=lambda check: -abs(check.z))
+        flagged = sum(check.flagged for check in checks)
+        example = None if audit.example is None else audit.example + 1
+        return cls(audit.holds, audit.impossible, example, len(checks), tuple(checks[: max(flagged, WORST)]))
+
+    @property
+    def told(self) -> str:
+        """In a sentence or two."""
+        found = [f"{self.checks:,} sums of draws and weights were looked at"]
+        flagged = [check for check in self.worst if check.flagged]
+        if flagged:
+            first = flagged[0]
+            whose = f"arm {first.arm}" if first.arm else "all arms"
+            found.append(
+                f"{len(flagged):,} of them cannot be chance, the worst that of {whose} ({first.what}): "
+                f"{first.by} come to {first.found:,.1f} instead of {first.expected:,.1f}"
+            )
+        else:
+            found.append("none of them is further from what is expected than chance may bring it")
+        if self.impossible:
+            found.append(f"{self.impossible:,} rows cannot be right at all, row {self.example:,} the first")
+        verdict = "They can" if self.holds else "They are wrong, and so is whatever rests on them"
+        return f"{verdict}: {'; '.join(found)}."
+
+
+@dataclass(frozen=True, slots=True)
 class Method:
     """How it was judged.
 
@@ -57,6 +106,7 @@ class Method:
         interval, confidence: of each interval by itself.
         comparisons: how many policies were compared with the logged one; verdicts hold for all of them at once.
         model: the reward model, None without.
+        rewards: the smallest and largest that a reward can be, which confidence sequences need; None: unknown.
         publish_every: after how many decisions a campaign's policy published what it had learned.
     """
 
@@ -66,6 +116,7 @@ class Method:
     confidence: float
     comparisons: int
     model: str | None
+    rewards: tuple[float, float] | None
     publish_every: int
 
 
@@ -85,11 +136,15 @@ class Moment:
     Attributes:
         rows: so many have passed.
         here: the estimate on this stretch alone; `so_far`: on all rows up to its end.
+        always: the same so far by weighted rewards, with an interval of a confidence sequence: those of all times hold
+            at once, also where the log's policy has learned from what it did. None where the bounds of the rewards are
+            not known.
     """
 
     rows: int
     here: Span
     so_far: Span
+    always: Span | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +175,7 @@ class PolicyResult:
         refusal: why it cannot be judged: arms without support with their share of what it does, and the share of rows
             in which it could do nothing.
         lift: how much better it is than the logged policy, on the same rows; None for that one itself.
+        lift_always: the same by weighted rewards with the interval of a confidence sequence, see `Moment.always`.
         verdict: whether it is better or worse than the logged policy, or that is not known.
         over_time: stretch by stretch, by the estimator that ranks.
     """
@@ -132,6 +188,7 @@ class PolicyResult:
     lift: Estimate | None
     verdict: Verdict | None
     over_time: tuple[Moment, ...]
+    lift_always: Span | None = None
     learning: Learning | None = None
 
     @property
@@ -167,16 +224,16 @@ class Comparison:
     """Everything.
 
     Attributes:
+        audit: of the propensities.
         policies: those that were judged, the best one first, and then those that could not be.
         steps: between neighbours in rank.
-        warnings: about the log as a whole.
     """
 
     log: LogResult
+    audit: AuditResult
     method: Method
     policies: tuple[PolicyResult, ...]
     steps: tuple[Step, ...]
-    warnings: tuple[str, ...] = ()
     version: int = field(default=VERSION, kw_only=True)
 
     @property

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import reduce
+from operator import add
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from optimizer.evaluation.audit import Audit
 from simulator.logs.reading import Intake
 
 if TYPE_CHECKING:
@@ -54,9 +57,11 @@ class Survey:
         sizes: the number of rows of each part.
         drawn: (K,) how often each arm was drawn; `offered`: (K,) in how many rows it was a candidate.
         least: the smallest propensity; `lowest`, `highest`: of the rewards.
+        binary: whether all rewards are 0 or 1.
         from_us, until_us: first and last time; None where the log has none.
         customers: (n,) uint64; None where the log does not say.
         context: whether anything is known of the customers.
+        audit: of the propensities.
     """
 
     arms: tuple[str, ...]
@@ -66,14 +71,16 @@ class Survey:
     least: float
     lowest: float
     highest: float
+    binary: bool
     from_us: int | None
     until_us: int | None
     customers: tuple[NDArray[np.uint64], ...] | None
     context: bool
+    audit: Audit
 
     @classmethod
-    def of(cls, log: Log) -> Survey:
-        """Of one chunk."""
+    def of(cls, log: Log, slices: Sequence[str] = ()) -> Survey:
+        """Of one chunk; the audit looks at each value of these columns of the context, and at each day."""
         k = len(log.arms)
         offered = np.full(k, len(log)) if log.allowed is None else np.count_nonzero(log.allowed, axis=0)
         timed = log.time_us is not None and len(log) > 0
@@ -85,10 +92,12 @@ class Survey:
             least=float(log.propensity.min(initial=1.0)),
             lowest=float(log.reward.min(initial=np.inf)),
             highest=float(log.reward.max(initial=-np.inf)),
+            binary=bool(np.all((log.reward == 0.0) | (log.reward == 1.0))),
             from_us=int(log.time_us.min()) if timed and log.time_us is not None else None,
             until_us=int(log.time_us.max()) if timed and log.time_us is not None else None,
             customers=None if log.customer is None else (log.customer,),
             context=bool(log.context or log.history),
+            audit=Audit.of(log, slices, by_day=True),
         )
 
     @classmethod
@@ -111,10 +120,12 @@ class Survey:
             least=min(part.least for part in parts),
             lowest=min(part.lowest for part in parts),
             highest=max(part.highest for part in parts),
+            binary=all(part.binary for part in parts),
             from_us=min((part.from_us for part in parts if part.from_us is not None), default=None),
             until_us=max((part.until_us for part in parts if part.until_us is not None), default=None),
             customers=tuple(keys for each in known for keys in each) if known else None,
             context=any(part.context for part in parts),
+            audit=reduce(add, (part.audit for part in parts)),
         )
 
     @property
@@ -153,19 +164,20 @@ class Surveyed:
     """What `look` does with a part, as a value that goes to other processes."""
 
     strict: bool
+    slices: tuple[str, ...]
 
     def __call__(self, part: Readable) -> tuple[Survey, Aside]:
         """The survey of the part, and what its reader took and did not."""
         aside = Aside(strict=self.strict)
-        return Survey.of(part.read(aside)), aside
+        return Survey.of(part.read(aside), self.slices), aside
 
 
-def look(reader: LogReader, intake: Intake, workers: Workers) -> Survey | None:
+def look(reader: LogReader, intake: Intake, workers: Workers, slices: tuple[str, ...] = ()) -> Survey | None:
     """Read a whole log once; the intake has its counts afterwards. None where there is no row to be judged."""
     parts = parts_of(reader)
     found: list[Survey] = []
     todo: Iterator[Readable] = iter(parts) if parts is not None else (Read(log) for log in reader.chunks(intake))
-    for survey, aside in workers.map(Surveyed(intake.strict), todo):
+    for survey, aside in workers.map(Surveyed(intake.strict, slices), todo):
         aside.into(intake)
         found.append(survey)
     whole = Survey.join(found) if found else None

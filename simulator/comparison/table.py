@@ -58,7 +58,9 @@ def _caption(comparison: Comparison) -> str:
         f"Intervals: {method.interval}, each by itself. What is better or worse is so for all\n"
         f"{method.comparisons} comparisons at once, with {method.confidence:.0%}."
     )
-    return "\n".join([*lines, *comparison.warnings])
+    if not comparison.audit.holds:
+        lines.append(f"The log's propensities: {comparison.audit.told}")
+    return "\n".join(lines)
 
 
 def _rests(comparison: Comparison) -> Table:
