@@ -16,6 +16,7 @@ from benchmarks import (
     learning,
     learning_speed,
     machine,
+    open_bandit,
     policy,
     scoring,
 )
@@ -38,6 +39,7 @@ PARTS: dict[str, ModuleType] = {
         learning,
         hillstrom,
         factorial,
+        open_bandit,
     )
 }
 

@@ -11,7 +11,6 @@ One pass over the log is enough: a `Tally` of all candidates has the means and t
 
 from __future__ import annotations
 
-from itertools import accumulate, pairwise
 from math import isnan, sqrt
 from typing import TYPE_CHECKING, Final
 
@@ -20,6 +19,7 @@ from scipy import stats
 from optimizer.evaluation.estimators import ClippedIPS
 from optimizer.evaluation.model_based import DRos, SwitchDR
 from optimizer.evaluation.tally import Tally
+from optimizer.evaluation.totals import places
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -61,7 +61,7 @@ def choose(candidates: Sequence[Estimator], sums: Sums, confidence: float = CONF
     moments = sums.moments()
     quantile = float(stats.t.ppf(confidence, max(moments.customers - 1, 1)))
     values, widths = [], []
-    for candidate, mine in zip(candidates, _places(candidates), strict=True):
+    for candidate, mine in zip(candidates, places(candidates), strict=True):
         own = moments.take(mine)
         values.append(float(candidate.form.estimate(own.sums)))
         widths.append(quantile * sqrt(own.variance(candidate.form.gradient(own.sums))))
@@ -79,18 +79,12 @@ def tuned(tally: Tally, families: Sequence[Sequence[Estimator]], confidence: flo
         families: each the candidates among which one is to be chosen.
         confidence: see `CONFIDENCE`.
     """
-    places = dict(zip(tally.estimators, _places(tally.estimators), strict=True))
+    at = dict(zip(tally.estimators, places(tally.estimators), strict=True))
     dropped = set()
     for family in families:
-        terms = [term for each in family for term in places[each]]
+        terms = [term for each in family for term in at[each]]
         best = choose(family, tally.sums.take(terms), confidence)
         dropped |= set(family) - {family[best]}
     left = [each for each in tally.estimators if each not in dropped]
-    sums = tally.sums.take([term for each in left for term in places[each]])
+    sums = tally.sums.take([term for each in left for term in at[each]])
     return Tally(tuple(left), sums, tally.weights, tally.support)
-
-
-def _places(estimators: Sequence[Estimator]) -> list[range]:
-    """Which terms are each estimator's."""
-    ends = list(accumulate((each.form.terms for each in estimators), initial=0))
-    return [range(start, end) for start, end in pairwise(ends)]
