@@ -199,7 +199,7 @@ class TypedCells:
         return {}
 
     def reject(self, intake: Intake, row: int, column: str, message: str) -> None:
-        """See `Cells`; the row goes as JSON."""
+        """See `Cells`; what was read of the row goes as JSON."""
         (values,) = self._table.slice(row, 1).to_pylist()
         text = json.dumps(values, default=str, ensure_ascii=False)
         intake.reject(RowProblem(self._url, self._first + row, column, message), text.encode())

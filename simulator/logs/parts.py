@@ -89,8 +89,12 @@ def stretches(urls: Sequence[str]) -> list[Stretch]:
 
 
 def address(path: Path | str) -> str:
-    """A path or an address as text; a `Path` has lost one slash of `s3://`, which is put back."""
-    return _SCHEME.sub(r"\1://", str(path), count=1) if _SCHEME.match(str(path)) else str(path)
+    """A path or an address as text; the slashes that a `Path` has taken from `s3://` and `file:///` are put back."""
+    text = str(path)
+    found = _SCHEME.match(text)
+    if found is None:
+        return text
+    return f"{found[1]}:{'//' if found[1] == 'file' else '/'}{text[len(found[1]) + 1 :]}"
 
 
 def is_remote(url: str) -> bool:
