@@ -84,8 +84,8 @@ def compare(path: str, reader: LogReader, intake: Intake, question: Question, wo
         raise InvalidInput(f"{path}: no decision that could be judged: {_counts(intake)}")
     learners = _learners(question, survey)
     estimators = _estimators(question, survey)
-    model = _model(reader, survey) if any(each.needs == "predicted" for each in estimators) else None
     arms = _arms(survey, question.campaigns)
+    model = _model(reader, arms) if any(each.needs == "predicted" for each in estimators) else None
     policies: list[Policy] = [Logged(), Uniform()]
     otherwise = NO_SEND if NO_SEND in survey.arms else None
     policies += [Constant(arm, otherwise if arm != otherwise else None) for arm in survey.arms]
@@ -144,8 +144,8 @@ def _estimators(question: Question, survey: Survey) -> tuple[Estimator, ...]:
     return (*first, *(each for each in known if each not in first))
 
 
-def _model(reader: LogReader, survey: Survey) -> RewardModel:
-    chunks = (log.over(survey.arms) for log in reader.chunks(Intake()))
+def _model(reader: LogReader, arms: tuple[str, ...]) -> RewardModel:
+    chunks = (log.over(arms) for log in reader.chunks(Intake()))
     with threadpool_limits(1):  # as workers do: its trees then grow alike everywhere, and do not wait for each other
         return RewardModel.fit(sample(chunks, rows=SAMPLED, seed=0))
 

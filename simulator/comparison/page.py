@@ -104,6 +104,8 @@ def _answer(comparison: Comparison, digits: Digits) -> Iterator[str]:
 
 
 def _ranking(comparison: Comparison, digits: Digits) -> Iterator[str]:
+    if not comparison.judged:
+        return
     yield "<h2>What each policy would have earned</h2>"
     yield f"<figure>{pictures.values(comparison)}</figure>"
     head = ("policy", "value", "interval", "effective rows", "heaviest weight", "matched rows", "to be known")
