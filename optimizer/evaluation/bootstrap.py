@@ -21,7 +21,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from optimizer.evaluation.intervals import NONE
 from optimizer.evaluation.totals import Moments, places
@@ -68,7 +68,8 @@ class Bootstrap:
         firsts = range(0, self.resampled, _TOGETHER)
 
         def some(first: int) -> Floats:
-            return _resampled(totals, self.seed, range(first, min(first + _TOGETHER, self.resampled)))
+            generator = np.random.Generator(np.random.SFC64([self.seed, first]))
+            return _resampled(totals, generator, min(_TOGETHER, self.resampled - first))
 
         if self.threads == 1:
             return np.concatenate([some(first) for first in firsts])
@@ -175,20 +176,19 @@ def _totals(sums: Sums) -> Totals:
     return sums
 
 
-def _resampled(totals: Totals, seed: int, resamples: range) -> Floats:
-    """(len(resamples), 1 + M) as `Bootstrap.sums`: each of these resamples has random numbers of its own."""
+def _resampled(totals: Totals, generator: np.random.Generator, resamples: int) -> Floats:
+    """(resamples, 1 + M) as `Bootstrap.sums`."""
     g = len(totals.sizes)
-    sums = np.zeros((len(resamples), 1 + totals.terms.shape[1]))
+    sums = np.zeros((resamples, 1 + totals.terms.shape[1]))
     if g == 0:
         return sums
-    generators = [np.random.Generator(np.random.SFC64([seed, resample])) for resample in resamples]
     starts = np.arange(0, g, BLOCK)
     widths = np.minimum(BLOCK, g - starts)
-    falling = np.stack([each.multinomial(g, widths / g) for each in generators])
-    counts = np.empty((len(resamples), min(BLOCK, g)))
-    for b, (start, width) in enumerate(zip(starts.tolist(), widths.tolist(), strict=True)):
-        for row, generator in enumerate(generators):
-            counts[row, :width] = np.bincount(_drawn(generator, width, int(falling[row, b])), minlength=width)
+    falling = generator.multinomial(g, widths / g, resamples)
+    counts = np.empty((resamples, min(BLOCK, g)))
+    for start, width, draws in zip(starts.tolist(), widths.tolist(), falling.T.tolist(), strict=True):
+        for row, each in enumerate(draws):
+            counts[row, :width] = np.bincount(_drawn(generator, width, each), minlength=width)
         sums[:, 0] += counts[:, :width] @ totals.sizes[start : start + width]
         sums[:, 1:] += counts[:, :width] @ totals.terms[start : start + width]
     return sums
@@ -206,7 +206,7 @@ def _drawn(generator: np.random.Generator, width: int, draws: int) -> NDArray[np
 def _poisson() -> NDArray[np.uint8]:
     """(65536,) Poisson(1) counts, as often as their probabilities say: by 1.5e-5 at most another distribution."""
     middles = (np.arange(1 << 16) + 0.5) / (1 << 16)
-    return np.asarray(stats.poisson.ppf(middles, 1.0), np.uint8)
+    return np.searchsorted(special.pdtr(np.arange(20), 1.0), middles).astype(np.uint8)
 
 
 def _mix(words: NDArray[np.uint64]) -> NDArray[np.uint64]:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from math import inf, isinf, sqrt
 from typing import TYPE_CHECKING, Final
 
-from scipy import stats
+from scipy import special
 
 from optimizer.evaluation.tally import Estimate
 
@@ -153,7 +153,7 @@ class CressieRead:
         if not isinf(unseen):
             mean, squares = (unseen + self.w) / (1 + n), (unseen**2 + self.ww) / (1 + n)
             nearest = (1 + n) * (mean - 1) ** 2 / (squares - mean**2) if squares > mean**2 else 0.0
-        within = -(nearest + float(stats.f.isf(1.0 - kind.confidence, 1, n))) / (2 * (1 + n))
+        within = -(nearest + float(special.fdtri(1, n, kind.confidence))) / (2 * (1 + n))
         below = [v for w in (lightest, heaviest) if (v := self._least(low, 1.0, w, within)) is not None]
         above = [v for w in (lightest, heaviest) if (v := self._least(high, -1.0, w, within)) is not None]
         return max(low, min(below, default=low)), min(high, -min(above, default=-high))

@@ -7,7 +7,7 @@ from math import isfinite, isnan, log, sqrt
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 import numpy as np
-from scipy import optimize, stats
+from scipy import special
 
 from optimizer.evaluation.differences import Difference
 from optimizer.evaluation.estimators import Form
@@ -46,7 +46,7 @@ class StudentT:
         error = sqrt(moments.variance(estimator.form.gradient(moments.sums))) if not isnan(value) else 0.0
         if not error > 0.0:
             return NONE
-        half = float(stats.t.ppf(0.5 + self.confidence / 2, moments.customers - 1)) * error
+        half = float(special.stdtrit(moments.customers - 1, 0.5 + self.confidence / 2)) * error
         return value - half, value + half
 
 
@@ -166,6 +166,8 @@ def _with_sizes(moments: Moments) -> tuple[Floats, Floats]:
 
 def _root(beyond: Callable[[float], float], value: float, side: float) -> float:
     """Where the function becomes positive on a side of the value; nan if nowhere."""
+    from scipy import optimize  # noqa: PLC0415 - 25 MiB, which no other interval needs
+
     step = max(abs(value), _SMALL) * _SMALL
     for _ in range(_DOUBLINGS):
         if beyond(value + side * step) > 0.0:

@@ -33,7 +33,7 @@ from math import log
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-from scipy import optimize, special
+from scipy import special
 
 from optimizer.errors import InvalidInput
 from optimizer.evaluation.tally import Estimate
@@ -229,6 +229,7 @@ def _log_lower_gamma(shape: Floats | np.float64, x: Floats | np.float64) -> Floa
 
 def _least_mean(n: int, x: float, squares: float, d: float) -> float:
     """The least mean of m whose wealth is below 1 / d."""
+    from scipy import optimize  # noqa: PLC0415 - 25 MiB, which no other interval needs
 
     def over(mean: float) -> float:
         return float(log_wealth(np.asarray(x - n * mean), np.asarray(squares))) + log(d)

@@ -39,9 +39,13 @@ class Support:
     def of(cls, log: Log, target: Floats) -> Support:
         """Of a policy's probabilities (n, K)."""
         drawn = np.bincount(log.chosen, minlength=len(log.arms)).astype(np.float64)
-        could_not = ~log.candidates if log.distribution is None else log.distribution <= 0.0
+        impossible = np.zeros(len(log.arms))
+        if log.distribution is not None:
+            impossible = np.where(log.distribution > 0.0, 0.0, target).sum(axis=0)
+        elif log.allowed is not None:
+            impossible = np.where(log.allowed, 0.0, target).sum(axis=0)
         unable = np.count_nonzero(target.sum(axis=1) == 0.0)
-        return cls(len(log), int(unable), drawn, target.sum(axis=0), np.where(could_not, target, 0.0).sum(axis=0))
+        return cls(len(log), int(unable), drawn, target.sum(axis=0), impossible)
 
     def __add__(self, other: Support) -> Support:
         k = max(len(self.drawn), len(other.drawn))

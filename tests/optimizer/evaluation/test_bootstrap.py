@@ -106,11 +106,6 @@ def test_ends_depend_on_the_seed_and_not_on_the_threads(seed: int, threads: int,
     assert (Bootstrap(resampled=resampled, seed=seed + 1).sums(totals) != alone).any()
 
 
-def test_more_resamples_begin_with_the_same() -> None:
-    totals = some_totals(1, 300, 100)
-    assert (Bootstrap(resampled=50).sums(totals)[:20] == Bootstrap(resampled=20).sums(totals)).all()
-
-
 @given(st.integers(0, 2**32), st.lists(st.integers(0, 100), max_size=3), st.integers(1, 30))
 def test_replicates_add_up_over_shards_that_share_customers(seed: int, cuts: list[int], replicates: int) -> None:
     random = np.random.default_rng(seed)
