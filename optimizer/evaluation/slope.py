@@ -48,15 +48,15 @@ def accepted(values: Sequence[float], widths: Sequence[float]) -> int:
     return len(values)
 
 
-def choose(candidates: Sequence[Estimator], sums: Sums, confidence: float = CONFIDENCE) -> int:
-    """Which of the candidates to use.
+def intervals(
+    candidates: Sequence[Estimator], sums: Sums, confidence: float = CONFIDENCE
+) -> tuple[list[float], list[float]]:
+    """Each candidate's estimate, and how far its interval reaches to one side, by Student's t; nan where undefined.
 
     Args:
-        candidates: at least one; of several with equally wide intervals the earlier is taken for less biased.
+        candidates: at least one.
         sums: of the terms of all of them, one's after another's.
         confidence: see `CONFIDENCE`.
-
-    With fewer than two customers no interval has a width, and the first candidate is chosen.
     """
     moments = sums.moments()
     quantile = float(stats.t.ppf(confidence, max(moments.customers - 1, 1)))
@@ -65,6 +65,16 @@ def choose(candidates: Sequence[Estimator], sums: Sums, confidence: float = CONF
         own = moments.take(mine)
         values.append(float(candidate.form.estimate(own.sums)))
         widths.append(quantile * sqrt(own.variance(candidate.form.gradient(own.sums))))
+    return values, widths
+
+
+def choose(candidates: Sequence[Estimator], sums: Sums, confidence: float = CONFIDENCE) -> int:
+    """Which of the candidates to use; arguments as of `intervals`.
+
+    Of several with equally wide intervals the earlier is taken for less biased. Where a width is undefined, as with
+    fewer than two customers, the first candidate is chosen.
+    """
+    values, widths = intervals(candidates, sums, confidence)
     if any(map(isnan, widths)):
         return 0
     order = sorted(range(len(values)), key=lambda i: -widths[i])

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
@@ -55,7 +57,7 @@ def test_a_history_of_several_channels_is_a_column_for_each() -> None:
 
 def test_each_position_has_a_column() -> None:
     one = log_of(n=[0.0, 0.0, 0.0])
-    log = Log(**{**{f: getattr(one, f) for f in Log.__dataclass_fields__}, "position": np.array([0, 2, 1])})
+    log = replace(one, position=np.array([0, 2, 1]))
     encoding = Encoding.fit(log)
     np.testing.assert_array_equal(encoding.matrix(log)[:, 1:], [[1, 0, 0], [0, 0, 1], [0, 1, 0]])
     assert not encoding.matrix(one).any()

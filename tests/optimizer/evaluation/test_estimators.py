@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import reduce
 from itertools import pairwise
 from operator import add
@@ -129,7 +130,7 @@ def test_no_cut_into_shards_and_no_grouping_of_customers_changes_an_estimate(dat
     shards = [
         Tally.of(part(rows, slice(start, stop)), NO_MATTER, ALL) for start, stop in pairwise([0, *sorted(inner), n])
     ]
-    alone = Judged(**{**{f: getattr(rows, f) for f in Judged.__dataclass_fields__}, "customer": None})
+    alone = replace(rows, customer=None)
     whole = estimates(Tally.of(alone, NO_MATTER, ALL))
     assert estimates(Tally.join(shards)) == pytest.approx(whole, rel=1e-9, abs=1e-9, nan_ok=True)
     # Of the same shards in the same order, to the last digit, whether they are joined at once or one by one.
@@ -151,10 +152,10 @@ def test_self_normalised_estimators_move_with_the_rewards(n: int, shift: float, 
     rows = some_rows(n, 3, n)
     assert rows.predicted is not None
     assert rows.baseline is not None
-    moved = Judged(**{**{f: getattr(rows, f) for f in Judged.__dataclass_fields__}, "reward": rows.reward + shift})
+    moved = replace(rows, reward=rows.reward + shift)
     assert value(SNIPS(), moved) == pytest.approx(value(SNIPS(), rows) + shift, abs=1e-9)
     assert value(SNDR(), moved) == pytest.approx(value(SNDR(), rows) + shift, abs=1e-9)
-    heavier = Judged(**{**{f: getattr(rows, f) for f in Judged.__dataclass_fields__}, "weight": scale * rows.weight})
+    heavier = replace(rows, weight=scale * rows.weight)
     assert value(SNIPS(), heavier) == pytest.approx(value(SNIPS(), rows), rel=1e-9)
 
 

@@ -15,7 +15,7 @@ from optimizer.evaluation.judged import Judged, judge
 from optimizer.evaluation.log import Log
 from optimizer.evaluation.marginal import kinds_of, marginal_weights
 from optimizer.evaluation.model_based import DR, SNDR, DirectMethod, DRos, SwitchDR
-from optimizer.evaluation.slope import accepted, tuned
+from optimizer.evaluation.slope import accepted, intervals, tuned
 from optimizer.evaluation.support import Support
 from optimizer.evaluation.tally import Tally
 
@@ -74,11 +74,15 @@ def test_estimates_without_a_parameter_are_the_pipelines(
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_estimates_with_each_value_of_a_parameter_are_the_pipelines(
+def test_estimates_and_intervals_with_each_value_of_a_parameter_are_the_pipelines(
     case: Case, said: dict[str, Any], family: str
 ) -> None:
-    ours = [value(FAMILIES[family](parameter), case[2]) for parameter in OBP["parameters"]]
-    assert ours == pytest.approx(said[family]["values"], abs=EQUAL)
+    log, target, rows = case
+    candidates = [FAMILIES[family](parameter) for parameter in OBP["parameters"]]
+    tally = Tally.of(rows, Support.of(log, target), candidates)
+    values, widths = intervals(candidates, tally.sums, 1 - OBP["delta"])
+    assert values == pytest.approx(said[family]["values"], abs=EQUAL)
+    assert widths == pytest.approx(said[family]["widths"], abs=EQUAL)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -86,7 +90,7 @@ def test_slope_chooses_in_one_pass_what_the_pipeline_chooses(case: Case, said: d
     log, target, rows = case
     candidates = [FAMILIES[family](parameter) for parameter in reversed(OBP["parameters"])]
     tally = Tally.of(rows, Support.of(log, target), [IPS(), *candidates, SNDR()], keep=False)
-    left = tuned(tally, [candidates])
+    left = tuned(tally, [candidates], 1 - OBP["delta"])
     assert [each.name for each in left.estimators] == ["ips", FAMILIES[family](said[family]["chosen"]).name, "sndr"]
     estimate = left.estimators[1].form.estimate(left.sums.moments().take([1]).sums)
     assert float(estimate) == pytest.approx(said[family]["slope"], abs=EQUAL)
