@@ -18,6 +18,7 @@ from benchmarks import (
     machine,
     open_bandit,
     policy,
+    progressive,
     scoring,
 )
 from benchmarks.figures import section
@@ -39,6 +40,7 @@ PARTS: dict[str, ModuleType] = {
         learning,
         hillstrom,
         factorial,
+        progressive,
         open_bandit,
     )
 }

@@ -68,6 +68,8 @@ class ArmColumns:
 
     def to_log(self, p: Floats) -> Floats:
         """The catalog's columns in the places of the log's; arms that only the log has get nothing."""
+        if np.array_equal(self.log_of, np.arange(len(self.catalog_of))):
+            return p
         out = np.zeros((len(p), len(self.catalog_of)))
         out[:, self.log_of] = p
         return out
