@@ -17,8 +17,9 @@ from optimizer.exploration import draw
 from optimizer.features import Encoded
 from optimizer.standardisation import Standardiser
 from simulator.estimates import Mean
+from simulator.logs.mapping import LogFormat
 from simulator.replay import Replay
-from simulator.worlds.logged import LogFormat, LoggedWorld
+from simulator.worlds.logged import LoggedWorld
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -3,13 +3,12 @@
 from simulator.worlds.calibration import Target, calibrate
 from simulator.worlds.factorial import FactorialConfig, FactorialWorld, Responses
 from simulator.worlds.games import Values
-from simulator.worlds.logged import LogFormat, LoggedRow, LoggedWorld
+from simulator.worlds.logged import LoggedRow, LoggedWorld
 from simulator.worlds.shapley import bucket_values, shapley
 
 __all__ = [
     "FactorialConfig",
     "FactorialWorld",
-    "LogFormat",
     "LoggedRow",
     "LoggedWorld",
     "Responses",

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from optimizer.errors import InvalidInput
-from simulator.logs.mapping import LogFormat
 from simulator.logs.plain import PlainCsv
 from simulator.logs.reading import Intake
 
@@ -24,9 +23,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from simulator.logs.mapping import LogFormat
     from simulator.logs.plain_rows import Taken
-
-__all__ = ["LogFormat", "LoggedRow", "LoggedWorld"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,8 +14,9 @@ from optimizer.campaign import CampaignFile
 from optimizer.config import load_attributes, load_campaign, load_file
 from optimizer.errors import InvalidInput
 from optimizer.store import decisions, events, rewards, touches
+from simulator.logs.mapping import LogFormat
 from simulator.replay import UNMATCHED, Replay, benchmarks
-from simulator.worlds import LogFormat, LoggedRow, LoggedWorld
+from simulator.worlds import LoggedRow, LoggedWorld
 
 if TYPE_CHECKING:
     from optimizer.store.rows import DecisionRow

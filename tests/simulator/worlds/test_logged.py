@@ -12,7 +12,8 @@ from pydantic import ValidationError
 
 from optimizer.config import load_attributes, load_campaign, load_file
 from optimizer.errors import InvalidInput
-from simulator.worlds import LogFormat, LoggedWorld
+from simulator.logs.mapping import LogFormat
+from simulator.worlds import LoggedWorld
 
 ROOT = Path(__file__).parents[3]
 SHARED = Path(os.environ.get("SHARED_DATA", ROOT.parent / "shared" / "data"))
@@ -118,6 +119,7 @@ def test_the_format_of_hillstrom_fits_its_campaign() -> None:
     attributes = load_attributes(ROOT / "configs" / "attributes.yaml")
     campaign = load_campaign(ROOT / "configs" / "hillstrom.yaml", attributes)
     layout = load_file(ROOT / "configs" / "worlds" / "hillstrom.yaml", LogFormat)
+    assert layout.arm.values is not None
     assert set(layout.arm.values.values()) == {*(m.id for m in campaign.catalog.messages), "no_send"}
     assert {f.name: str(f.type) for f in campaign.features} == {n: c.type for n, c in layout.context.items()}
     assert {event.name for event in campaign.reward.events} <= set(layout.outcomes)
