@@ -7,19 +7,20 @@ second. With a log that gives the propensity p of the logged arm alone, P(e | x,
 last is estimated from which arms were drawn among those of the kind (`ArmGivenKind`).
 
 An estimate h(a | x, e) need not be right: its weight P(e | x, target) h(a | x, e) / p has the expectation
-P(e | x, target) / P(e | x, log) given x and e for any h that sums to one over the kind's arms, if it is made without
-the row. So it costs variance only, down to that of IPS (h the target's own).
+P(e | x, target) / P(e | x, log) given x and e for any h that sums to one over those of the kind's arms that the log
+could draw, if it is made without the row. So an error costs variance only.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from optimizer.evaluation.encoding import Encoding
 from optimizer.evaluation.folds import fold_of
+from optimizer.evaluation.support import Support
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -56,6 +57,23 @@ def marginal_weights(
         elif name in given_kind:
             found[name] = wanted * given_kind[name] / log.propensity
     return found
+
+
+def support_by_kinds(log: Log, target: Floats, kind: NDArray[np.intp]) -> Support:
+    """What a policy does and what the log did, by kind (of which there are G, the largest of `kind` and one).
+
+    `MIPS` needs no more than this: an arm without support may be of a kind that has it. A tally of rows whose `weight`
+    is replaced by the marginal one has the effective sample size of the kinds, and what else follows from weights.
+    """
+    member = np.eye(int(kind.max()) + 1)[kind]
+    by_kind = replace(
+        log,
+        arms=tuple(map(str, range(member.shape[1]))),
+        chosen=kind[log.chosen],
+        distribution=None if log.distribution is None else log.distribution @ member,
+        allowed=None if log.allowed is None else log.allowed @ member > 0.0,
+    )
+    return Support.of(by_kind, target @ member)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
