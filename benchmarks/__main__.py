@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from benchmarks import (
     bulk,
     contact,
+    coverage,
     deciding,
     dispatch,
     factorial,
@@ -17,8 +18,10 @@ from benchmarks import (
     learning_speed,
     machine,
     open_bandit,
+    open_bandit_size,
     policy,
     progressive,
+    resampling,
     scoring,
 )
 from benchmarks.figures import section
@@ -42,6 +45,9 @@ PARTS: dict[str, ModuleType] = {
         factorial,
         progressive,
         open_bandit,
+        coverage,
+        resampling,
+        open_bandit_size,
     )
 }
 

@@ -159,4 +159,5 @@ def _drawn(
 
 def _choose(random: np.random.Generator, p: Floats) -> NDArray[np.intp]:
     below = p.cumsum(axis=1) < random.random(len(p))[:, None]
-    return np.minimum(np.count_nonzero(below, axis=1), p.shape[1] - 1)
+    chosen: NDArray[np.intp] = np.minimum(np.count_nonzero(below, axis=1), p.shape[1] - 1)
+    return chosen
