@@ -1,7 +1,8 @@
 """Vowpal Wabbit's dsjson, read as a log: https://github.com/VowpalWabbit/vowpal_wabbit/wiki/Contextual-Bandit-algorithms.
 
-The reward is the negated cost. Arms are named by their actions (`Actions`), the context's columns by their path
-(`JsonColumns`), slots by `position`. An export of the service also names each decision's customer.
+The reward is the negated cost: `_original_label_cost`, where lines have it, else `_label_cost`. Arms are named by their
+actions (`Actions`), the context's columns by their path (`JsonColumns`), slots by `position`. An export of the service
+also names each decision's customer.
 """
 
 from __future__ import annotations

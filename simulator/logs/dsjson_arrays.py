@@ -41,7 +41,9 @@ class Arrays:
 
     def __init__(self, rows: Rows, layout: Layout, arms: tuple[str, ...]) -> None:
         self._rows, self._layout, self._arms, self._n = rows, layout, arms, len(rows)
-        self._cost = _numbers(self._all("_label_cost"))
+        # What it has cost, where that is not what is learned: a campaign's export learns in units of its own.
+        self._cost_field = "_original_label_cost" if "_original_label_cost" in layout.needed else "_label_cost"
+        self._cost = _numbers(self._all(self._cost_field))
         self._propensity = _numbers(self._all("_label_probability"))
         distinct = {id(each): each for each in rows.candidates}
         number = {key: i for i, key in enumerate(distinct)}
@@ -62,7 +64,7 @@ class Arrays:
 
     def problems(self) -> Iterator[Finding]:
         """Everything that is wrong, one finding after the other."""
-        yield ~np.isfinite(self._cost), "_label_cost", "expected a number"
+        yield ~np.isfinite(self._cost), self._cost_field, "expected a number"
         yield ~((self._propensity > 0.0) & (self._propensity <= 1.0)), "_label_probability", _EXPECTED
         yield (self._drawn < 0) | (self._drawn >= self._size), "_labelIndex", "expected an action's place, from 0"
         other = (self._index >= 0) & (self._number >= 0) & (self._number != self._index + 1)

@@ -2,7 +2,7 @@
 
 What a line means follows Vowpal Wabbit's own reader (`parse_example_json.cc` of 9.11): a line without actions (`a`,
 `_outcomes`) is no example, nor is one with `_skipLearn`; the arm drawn is the one of `_labelIndex`, and `_label_cost`
-its cost; `o`, `VWState`, `Version` and `_original_label_cost` change nothing. Slots' actions count from 0, `a` from 1.
+its cost; `o`, `VWState` and `Version` change nothing. Slots' actions count from 0, `a` from 1.
 """
 
 from __future__ import annotations
@@ -22,6 +22,9 @@ NO_ACTIONS: Final = "decision without actions"
 
 _JOINED: Final = frozenset({"RewardValue", "EnqueuedTimeUtc", "Observations", "o", "EventId", "DeferredAction"})
 
+_OF_SLOTS: Final = frozenset({"Timestamp", "EventId", "_customer"})
+_OF_ONE: Final = frozenset({"p", "_original_label_cost"})
+
 
 class BadLine(ValueError):
     """Why a line cannot be taken: `args` are the field and what is wrong."""
@@ -33,7 +36,8 @@ class Layout:
 
     Attributes:
         slots: whether there are several slots a line.
-        needed: those of `p`, `Timestamp`, `EventId` and `_customer` that it has.
+        needed: those of `p`, `Timestamp`, `EventId`, `_customer` and `_original_label_cost` that it has; for slots
+            none of the first and last.
         pdrop: the share of decisions that was dropped before they were logged. Vowpal Wabbit gives what is left the
             weight 1 / (1 - pdrop); an equal weight of all decisions changes no mean.
     """
@@ -46,8 +50,8 @@ class Layout:
     def of(cls, value: dict[str, Any]) -> Layout:
         """That of a decision."""
         slots = "_outcomes" in value
-        needed = {"Timestamp", "EventId", "_customer"} if slots else {"Timestamp", "EventId", "_customer", "p"}
-        return cls(slots, frozenset(needed & value.keys()), value.get("pdrop") or 0)
+        needed = _OF_SLOTS if slots else _OF_SLOTS | _OF_ONE
+        return cls(slots, needed & value.keys(), value.get("pdrop") or 0)
 
     @property
     def distribution(self) -> bool:

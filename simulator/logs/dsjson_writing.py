@@ -1,8 +1,9 @@
 """A campaign's decisions as Vowpal Wabbit dsjson, with the features as learned and in the order of learning.
 
 A number is standardised as it was when the decision was learned; that of a decision that is not learned, as it would
-have been at its place. Actions are the arms that the decision could draw. Vowpal Wabbit, told `vowpal_wabbit_options`,
-learns from the file what the campaign's Vowpal Wabbit models learn with `importance: mtr`.
+have been at its place. Actions are the arms that the decision could draw. `_label_cost` is the negated reward as it is
+learned, in units of the reward's scale, and `_original_label_cost` in its own. Vowpal Wabbit, told
+`vowpal_wabbit_options`, learns from the file what the campaign's Vowpal Wabbit models do with `importance: mtr`.
 """
 
 from __future__ import annotations
@@ -46,8 +47,9 @@ def write_dsjson(engine: Engine, campaign_id: str, path: Path) -> ExportCounts:
     """
 
     def write(connection: Connection) -> ExportCounts:
+        writing = _Writing(engine, campaign_id, connection)
         with path.open("wb") as file:
-            return _Writing(engine, campaign_id, connection).write(connection, file)
+            return writing.write(connection, file)
 
     return engine.runtime.store.read(write)
 
