@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -29,6 +31,16 @@ def test_arms_that_a_later_chunk_knows_were_no_candidates_before() -> None:
     assert whole.candidates.tolist() == [[True, True, False], [True, True, False], [True, True, True]]
     with pytest.raises(ValueError, match="after those that it has"):
         later.over(("a", "b"))
+
+
+def test_a_column_that_a_chunk_does_not_have_is_missing_there() -> None:
+    one = Log(arms=("a",), chosen=np.zeros(1, np.intp), propensity=np.ones(1), reward=np.zeros(1))
+    first = replace(one, context={"age": np.array([30.0])})
+    second = replace(one, context={"plan": np.array(["gold"], np.object_)}, history={"touches": np.array([[1.0, 2.0]])})
+    log = Log.join([first, second])
+    np.testing.assert_equal(log.context["age"], [30.0, np.nan])
+    assert log.context["plan"].tolist() == [None, "gold"]
+    np.testing.assert_equal(log.history["touches"], [[np.nan, np.nan], [1.0, 2.0]])
 
 
 def test_history_by_channel_is_stacked_in_the_order_asked_for() -> None:

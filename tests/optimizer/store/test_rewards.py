@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING
 import pytest
 from sqlalchemy.exc import IntegrityError
 
-from optimizer.store.decisions import due_closes, insert_decisions, next_mature_us
+from optimizer.store.decisions import due_closes, insert_decisions, next_mature_us, open_after
 from optimizer.store.rewards import (
     GroupReward,
+    closed_after,
     group_rewards,
     insert_rewards,
     reopen_rewards,
@@ -18,6 +19,7 @@ from tests.optimizer.store.example import HOUR_US, decision, reward
 
 if TYPE_CHECKING:
     from optimizer.store import Store
+    from optimizer.store.rows import RewardRow
 
 
 def close(store: Store, *matured: tuple[str, int], learn: bool = True, value: float = 1.0) -> None:
@@ -48,6 +50,26 @@ def test_rewards_are_learned_in_the_order_of_maturity_and_id_after_the_watermark
     assert after(store, (2, "a"), 3) == ["b", "d"]
     assert after(store, (2, "a"), 2) == ["b"]
     assert after(store, (0, ""), 3, limit=2) == ["c", "a"]
+
+
+def test_all_that_is_closed_and_all_that_is_open_are_told_in_the_order_of_learning(store: Store) -> None:
+    close(store, ("c", 1), ("b", 2), ("a", 2), ("d", 3))
+    close(store, ("bau", 2), learn=False)
+    store.write(lambda c: insert_decisions(c, [decision(name, mature_us=5) for name in ("z", "y")]))
+
+    def closed(after: tuple[int, str], limit: int = 9) -> list[RewardRow]:
+        return store.read(lambda c: closed_after(c, "default", "camp", after=after, limit=limit))
+
+    def still_open(after: tuple[int, str], limit: int = 9) -> list[tuple[int, str]]:
+        return store.read(lambda c: open_after(c, "default", "camp", after=after, limit=limit))
+
+    assert [row.decision_id for row in closed((0, ""))] == ["c", "a", "b", "bau", "d"]
+    assert [row.decision_id for row in closed((2, "a"), limit=2)] == ["b", "bau"]
+    assert closed((2, "b"))[0] == reward("bau", mature_us=2, learn=False, reward=1.0)
+    assert still_open((0, "")) == [(5, "y"), (5, "z")]
+    assert still_open((5, "y")) == [(5, "z")]
+    assert still_open((0, ""), limit=1) == [(5, "y")]
+    assert store.read(lambda c: closed_after(c, "default", "other", after=(0, ""), limit=9)) == []
 
 
 def test_a_training_row_joins_the_decision_and_its_reward(store: Store) -> None:
