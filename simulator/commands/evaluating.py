@@ -7,6 +7,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
+import numpy as np
 import typer
 from rich.console import Console
 
@@ -28,6 +29,10 @@ if TYPE_CHECKING:
 
     from optimizer.campaign import CampaignFile
     from optimizer.evaluation.tally import Interval
+    from optimizer.evaluation.totals import Floats
+
+
+TABLE: Final = ".npy"
 
 
 class EstimatorName(StrEnum):
@@ -68,7 +73,8 @@ def evaluate(  # noqa: PLR0913 - what a comparison is made of
     policy: Annotated[
         list[Path] | None,
         typer.Option(
-            help="A campaign whose policy goes through the log and learns from it; may be given several times.",
+            help="A campaign, whose policy goes through the log and learns from it; or a .npy file of probabilities, a "
+            "row for each arm of the log and a column for each place on the page. May be given several times.",
             exists=True,
             dir_okay=False,
         ),
@@ -112,8 +118,10 @@ def evaluate(  # noqa: PLR0913 - what a comparison is made of
     Writes comparison.json and report.html, and the rows that could not be taken beside them.
     """
     logs.configure("warning")
+    files = policy or []
     question = Question(
-        campaigns=_campaigns(policy or (), attributes),
+        campaigns=_campaigns([file for file in files if file.suffix != TABLE], attributes),
+        tables={file.stem: _table(file) for file in files if file.suffix == TABLE},
         estimator=estimator,
         interval=_interval(interval),
         publish_every=publish_every,
@@ -131,6 +139,15 @@ def evaluate(  # noqa: PLR0913 - what a comparison is made of
         console.print(table)
     if intake.rejected:
         console.print(f"{intake.rejected:,} rows could not be taken: {intake.rejects}. The first: {intake.problems[0]}")
+
+
+def _table(file: Path) -> Floats:
+    """The probabilities of a table: (arms, places)."""
+    try:
+        table = np.load(file, allow_pickle=False)
+    except (ValueError, OSError, EOFError) as error:
+        raise InvalidInput(f"{file}: not an array that numpy.save wrote: {error}") from error
+    return np.asarray(table, np.float64).reshape(len(table), -1)
 
 
 def _interval(name: IntervalName) -> Interval:

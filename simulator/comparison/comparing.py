@@ -16,7 +16,7 @@ from optimizer.evaluation.estimators import IPS, SNIPS
 from optimizer.evaluation.folds import sample
 from optimizer.evaluation.intervals import StudentT
 from optimizer.evaluation.model_based import DR, SNDR, DirectMethod
-from optimizer.evaluation.policies import Constant, Uniform
+from optimizer.evaluation.policies import Constant, Table, Uniform
 from optimizer.evaluation.reward_models import RewardModel
 from simulator.comparison.judging import Judge, Learned, Logged, Part, Verdicts
 from simulator.comparison.ranking import Ranking
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from optimizer.evaluation.estimators import Estimator
     from optimizer.evaluation.judged import Policy
     from optimizer.evaluation.tally import Interval
+    from optimizer.evaluation.totals import Floats
     from simulator.comparison.results import Comparison
     from simulator.comparison.survey import Survey
     from simulator.logs.reading import LogReader
@@ -39,6 +40,9 @@ if TYPE_CHECKING:
 
 STRETCHES: Final = 10
 """Into how many stretches of equal length a log is cut, to see policies over time."""
+
+_SUM: Final = 1e-6
+"""By how much probabilities may fail to sum to 1."""
 
 FEWEST: Final = 50
 """Rows that a stretch has at least."""
@@ -57,6 +61,8 @@ class Question:
 
     Attributes:
         campaigns: by the name in reports, the campaigns whose policies learn from the log.
+        tables: by the name in reports (arms of the log, places on the page) the probabilities of policies that know no
+            more than the place.
         estimator: the name of the one that ranks; None for the doubly robust one where the log has a context, and the
             self-normalised one where there is nothing that a model could learn from.
         interval: of every estimate.
@@ -67,6 +73,7 @@ class Question:
     """
 
     campaigns: Mapping[str, CampaignFile]
+    tables: Mapping[str, Floats] = field(default_factory=dict)
     estimator: str | None = None
     interval: Interval = field(default_factory=StudentT)
     publish_every: int = PUBLISH_EVERY
@@ -89,6 +96,7 @@ def compare(path: str, reader: LogReader, intake: Intake, question: Question, wo
     policies: list[Policy] = [Logged(), Uniform()]
     otherwise = NO_SEND if NO_SEND in survey.arms else None
     policies += [Constant(arm, otherwise if arm != otherwise else None) for arm in survey.arms]
+    policies += [_table(name, table, survey, arms) for name, table in question.tables.items()]
     policies += [Learned(name) for name in learners]
     customers = survey.distinct_customers
     rewards = _bounds(path, question, survey)
@@ -148,6 +156,18 @@ def _model(reader: LogReader, arms: tuple[str, ...]) -> RewardModel:
     chunks = (log.over(arms) for log in reader.chunks(Intake()))
     with threadpool_limits(1):  # as workers do: its trees then grow alike everywhere, and do not wait for each other
         return RewardModel.fit(sample(chunks, rows=SAMPLED, seed=0))
+
+
+def _table(name: str, table: Floats, survey: Survey, arms: tuple[str, ...]) -> Table:
+    """The policy, over all arms. Raises `InvalidInput` where the numbers are no probabilities of the log's arms."""
+    k, places = len(survey.arms), survey.positions
+    if table.ndim != 2 or table.shape[0] != k or table.shape[1] < places:  # noqa: PLR2004 - arms and places
+        raise InvalidInput(f"{name}: expected probabilities of {k} arms at {places} places, got an array {table.shape}")
+    if not (np.all(table >= 0.0) and np.allclose(table.sum(axis=0), 1.0, atol=_SUM)):
+        raise InvalidInput(
+            f"{name}: the probabilities of all arms at a place have to sum to 1, and none may be negative"
+        )
+    return Table(name, np.pad(table / table.sum(axis=0), ((0, len(arms) - k), (0, 0))))
 
 
 def _bounds(path: str, question: Question, survey: Survey) -> tuple[float, float] | None:

@@ -34,7 +34,13 @@ _LOOKS: Final = (
     ("#E69F00", "v"),
     ("#56B4E9", "P"),
 )
-_KINDS: Final = {"logged": "#000000", "uniform": "#7f7f7f", "constant": "#0072B2", "campaign": "#D55E00"}
+_KINDS: Final = {
+    "logged": "#000000",
+    "uniform": "#7f7f7f",
+    "constant": "#0072B2",
+    "table": "#009E73",
+    "campaign": "#D55E00",
+}
 _SETTINGS: Final[dict[Any, Any]] = {
     "font.size": 10.5,
     "font.family": "sans-serif",

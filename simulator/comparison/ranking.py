@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from optimizer.evaluation.bootstrap import Bootstrap, percentiles
 from optimizer.evaluation.differences import Difference
 from optimizer.evaluation.intervals import StudentT
-from optimizer.evaluation.policies import Constant, Uniform
+from optimizer.evaluation.policies import Constant, Table, Uniform
 from optimizer.evaluation.tally import say
 from optimizer.evaluation.totals import Moments, Totals, places
 from simulator.comparison.judging import Learned, Logged, Verdicts
@@ -222,7 +222,13 @@ class Ranking:
 
 
 def _kind(policy: Policy) -> Kind:
-    kinds: dict[type, Kind] = {Logged: "logged", Uniform: "uniform", Constant: "constant", Learned: "campaign"}
+    kinds: dict[type, Kind] = {
+        Logged: "logged",
+        Uniform: "uniform",
+        Constant: "constant",
+        Table: "table",
+        Learned: "campaign",
+    }
     return kinds[type(policy)]
 
 

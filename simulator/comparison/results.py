@@ -20,7 +20,7 @@ VERSION: Final = 1
 WORST: Final = 5
 """Checks of an audit that are shown even where nothing is wrong."""
 
-Kind = Literal["logged", "uniform", "constant", "campaign"]
+Kind = Literal["logged", "uniform", "constant", "table", "campaign"]
 Verdict = Literal["better", "worse", "not known"]
 
 

@@ -58,6 +58,7 @@ class Survey:
         drawn: (K,) how often each arm was drawn; `offered`: (K,) in how many rows it was a candidate.
         least: the smallest propensity; `lowest`, `highest`: of the rewards.
         binary: whether all rewards are 0 or 1.
+        positions: how many places on a page there are.
         from_us, until_us: first and last time; None where the log has none.
         customers: (n,) uint64; None where the log does not say.
         context: whether anything is known of the customers.
@@ -72,6 +73,7 @@ class Survey:
     lowest: float
     highest: float
     binary: bool
+    positions: int
     from_us: int | None
     until_us: int | None
     customers: tuple[NDArray[np.uint64], ...] | None
@@ -93,6 +95,7 @@ class Survey:
             lowest=float(log.reward.min(initial=np.inf)),
             highest=float(log.reward.max(initial=-np.inf)),
             binary=bool(np.all((log.reward == 0.0) | (log.reward == 1.0))),
+            positions=1 if log.position is None else int(log.position.max(initial=0)) + 1,
             from_us=int(log.time_us.min()) if timed and log.time_us is not None else None,
             until_us=int(log.time_us.max()) if timed and log.time_us is not None else None,
             customers=None if log.customer is None else (log.customer,),
@@ -121,6 +124,7 @@ class Survey:
             lowest=min(part.lowest for part in parts),
             highest=max(part.highest for part in parts),
             binary=all(part.binary for part in parts),
+            positions=max(part.positions for part in parts),
             from_us=min((part.from_us for part in parts if part.from_us is not None), default=None),
             until_us=max((part.until_us for part in parts if part.until_us is not None), default=None),
             customers=tuple(keys for each in known for keys in each) if known else None,

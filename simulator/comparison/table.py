@@ -11,12 +11,12 @@ from rich.table import Table
 from simulator.comparison.numbers import Digits
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
-    from simulator.comparison.results import Comparison
+    from simulator.comparison.results import Comparison, PolicyResult
 
-ROWS: Final = 25
-"""Policies that a table shows; the files have all of them."""
+ROWS: Final = 10
+"""Constant arms that a table shows; the files have all of them."""
 
 
 def tables(comparison: Comparison) -> Iterator[Table]:
@@ -37,7 +37,7 @@ def _ranking(comparison: Comparison) -> Table:
     for name in ("value", f"{method.confidence:.0%}", "less the logged one"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("that is")
-    for each in comparison.judged[:ROWS]:
+    for each in _shown(comparison.judged):
         found = each.by(method.estimator)
         table.add_row(
             str(each.rank),
@@ -52,8 +52,8 @@ def _ranking(comparison: Comparison) -> Table:
 
 
 def _caption(comparison: Comparison) -> str:
-    method, more = comparison.method, len(comparison.judged) - ROWS
-    lines = [f"{more:,} more are in the files."] if more > 0 else []
+    method = comparison.method
+    lines = _more(comparison.judged)
     lines.append(
         f"Intervals: {method.interval}, each by itself. What is better or worse is so for all\n"
         f"{method.comparisons} comparisons at once, with {method.confidence:.0%}."
@@ -69,7 +69,7 @@ def _rests(comparison: Comparison) -> Table:
     for name in ("effective rows", "largest weight", "matched rows"):
         table.add_column(name, justify="right")
     table.add_column("to be known")
-    for each in comparison.judged[:ROWS]:
+    for each in _shown(comparison.judged):
         found = each.by(comparison.method.estimator)
         table.add_row(
             each.name,
@@ -85,12 +85,20 @@ def _refused(comparison: Comparison) -> Table:
     table = _table("Cannot be judged on this log")
     table.show_header = False
     table.add_column()
-    for each in comparison.refused[:ROWS]:
+    for each in _shown(comparison.refused):
         table.add_row(str(each.refusal))
-    more = len(comparison.refused) - ROWS
-    if more > 0:
-        table.caption = f"{more:,} more are in the files."
+    table.caption = "\n".join(_more(comparison.refused))
     return table
+
+
+def _shown(policies: Sequence[PolicyResult]) -> list[PolicyResult]:
+    constant = [each.name for each in policies if each.kind == "constant"][:ROWS]
+    return [each for each in policies if each.kind != "constant" or each.name in constant]
+
+
+def _more(policies: Sequence[PolicyResult]) -> list[str]:
+    more = len(policies) - len(_shown(policies))
+    return [f"{more:,} more constant arms are in the files."] if more else []
 
 
 def _table(title: str) -> Table:
