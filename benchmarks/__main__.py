@@ -21,7 +21,9 @@ from benchmarks import (
     open_bandit_size,
     policy,
     progressive,
+    reading,
     resampling,
+    reward_models,
     scoring,
 )
 from benchmarks.figures import section
@@ -44,7 +46,9 @@ PARTS: dict[str, ModuleType] = {
         hillstrom,
         factorial,
         progressive,
+        reading,
         open_bandit,
+        reward_models,
         coverage,
         resampling,
         open_bandit_size,
