@@ -14,8 +14,10 @@ from benchmarks import (
     factorial,
     hillstrom,
     http,
+    learners,
     learning,
     learning_speed,
+    mabwiser,
     machine,
     open_bandit,
     open_bandit_size,
@@ -52,6 +54,8 @@ PARTS: dict[str, ModuleType] = {
         coverage,
         resampling,
         open_bandit_size,
+        learners,
+        mabwiser,
     )
 }
 
