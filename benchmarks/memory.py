@@ -76,6 +76,12 @@ class Watched:
                 self._samples[name].append(((monotonic() - begin) / 60, resident_bytes(pid) / _MIB))
 
 
+def peak_bytes() -> int:
+    """The largest resident memory of this process: not `ru_maxrss`, which begins with that of who started it."""
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    return 1024 * int(next(line for line in status.splitlines() if line.startswith("VmHWM")).split()[1])
+
+
 def resident_bytes(pid: int) -> int:
     """The resident memory of a process."""
     return int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1]) * _PAGE

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -20,6 +19,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from benchmarks import memory
 from benchmarks.figures import Figure
 from optimizer.evaluation.estimators import IPS, SNIPS
 from optimizer.evaluation.intervals import StudentT
@@ -108,7 +108,7 @@ def measure(path: Path) -> dict[str, Any]:
         raise AssertionError(str(found))  # noqa: TRY004 - what is wrong is the data that was made
     return {
         "seconds": perf_counter() - start,
-        "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        "peak_bytes": memory.peak_bytes(),
         "rows": tally.weights.rows,
         "said": [{"name": e.estimator, "value": e.value, "low": e.low, "high": e.high} for e in found],
     }

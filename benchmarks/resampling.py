@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import subprocess
 import sys
 from contextlib import ExitStack
@@ -21,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from benchmarks import memory
 from benchmarks.figures import Figure
 from optimizer.evaluation.bootstrap import Bootstrap, PoissonBootstrap
 from optimizer.evaluation.estimators import IPS, SNIPS
@@ -131,7 +131,7 @@ def measure(folder: Path, resamples: int, scheme: str) -> Found:
         raise AssertionError(str(found))  # noqa: TRY004 - what is wrong is the data that was made
     return {
         "seconds": perf_counter() - start,
-        "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        "peak_bytes": memory.peak_bytes(),
         "values": dict(zip(OBP_NAMES, [each.value for each in found], strict=True)),
         "intervals": dict(zip(OBP_NAMES, [[each.low, each.high] for each in found], strict=True)),
     }
