@@ -60,7 +60,7 @@ def figures() -> Iterator[Figure]:
     yield Figure(f"20 of 40 actions, {SUBSETS} choices of these", measured["subsets.dsjson"], "{:,.0f}/s")
     yield Figure("40 actions, each line's with numbers of its own", measured["fresh.dsjson"], "{:,.0f}/s")
     if lines:
-        note = f"{REAL}, 12 actions, {size['real.dsjson'] / REAL_LINES / 1e3:.1f} kB a line"
+        note = f"{REAL}: its {len(lines)} lines again and again, {size['real.dsjson'] / REAL_LINES / 1e3:.1f} kB each"
         yield Figure("a real service's lines", measured["real"], "{:,.0f}/s", note=note)
 
 

@@ -169,9 +169,13 @@ def _numbers(values: Sequence[Any]) -> NDArray[np.float64]:
 
 def _whole(values: Sequence[Any]) -> Places:
     """(n,) -1 for what is no whole number, or too large for a place."""
-    if set(map(type, values)) - {int} or min(values, default=0) < -1 or max(values, default=0) > _LARGEST:
-        values = [each if type(each) is int and -1 <= each <= _LARGEST else -1 for each in values]
-    return np.fromiter(values, np.intp, len(values))
+    if set(map(type, values)) - {int}:
+        values = [each if type(each) is int else -1 for each in values]
+    try:
+        found = np.fromiter(values, np.int64, len(values))
+    except OverflowError:
+        found = np.fromiter((min(each, _LARGEST) for each in values), np.int64, len(values))
+    return found.clip(-1, _LARGEST).astype(np.intp)
 
 
 def _not_text(values: Sequence[Any]) -> Bools:
