@@ -15,10 +15,9 @@ Every estimate is computed again from the sums of each resample, its normalisati
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 import numpy as np
 from scipy import special
@@ -27,7 +26,7 @@ from optimizer.evaluation.intervals import NONE
 from optimizer.evaluation.totals import Moments, places
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -42,20 +41,28 @@ _TOGETHER: Final = 16
 """Resamples that one task does, so that a block of totals is read once for all of them."""
 
 
+class Spread(Protocol):
+    """Applies a function to numbers, anywhere."""
+
+    def __call__(self, function: Callable[[int], Floats], numbers: Iterable[int], /) -> Iterator[Floats]:
+        """The results in the numbers' order."""
+
+
 @dataclass(frozen=True, slots=True)
 class Bootstrap:
     """Percentiles of the estimates of multinomial resamples.
 
     Attributes:
         resampled: how often.
-        seed: of the draws; the same seed gives the same ends, whatever the threads.
-        threads: how many work at a time. They share the log, and numpy does the work without Python's lock.
+        seed: of the draws; the same seed gives the same ends, whoever does the work.
+        spread: applies a function to numbers and gives the results in their order, as `map` does: that of a pool of
+            threads, which share the log while numpy works without Python's lock, or of a cluster.
     """
 
     confidence: float = 0.95
     resampled: int = 1_000
     seed: int = 0
-    threads: int = 1
+    spread: Spread = field(default=map, repr=False, compare=False)
     name: str = "bootstrap"
     resamples: bool = True
 
@@ -65,16 +72,8 @@ class Bootstrap:
 
     def sums(self, totals: Totals) -> Floats:
         """(resampled, 1 + M) the number of rows and the sum of each term, of each resample."""
-        firsts = range(0, self.resampled, _TOGETHER)
-
-        def some(first: int) -> Floats:
-            generator = np.random.Generator(np.random.SFC64([self.seed, first]))
-            return _resampled(totals, generator, min(_TOGETHER, self.resampled - first))
-
-        if self.threads == 1:
-            return np.concatenate([some(first) for first in firsts])
-        with ThreadPoolExecutor(self.threads) as pool:
-            return np.concatenate(list(pool.map(some, firsts)))
+        some = _Some(totals, self.seed, self.resampled)
+        return np.concatenate(list(self.spread(some, range(0, self.resampled, _TOGETHER))))
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +173,19 @@ def _totals(sums: Sums) -> Totals:
     if isinstance(sums, Moments):
         raise TypeError("resampling needs the totals of each customer: keep them in the tally")
     return sums
+
+
+@dataclass(frozen=True, slots=True)
+class _Some:
+    """The sums of a few of the resamples, by the number of the first, as a value that goes to other processes."""
+
+    totals: Totals
+    seed: int
+    resampled: int
+
+    def __call__(self, first: int) -> Floats:
+        generator = np.random.Generator(np.random.SFC64([self.seed, first]))
+        return _resampled(self.totals, generator, min(_TOGETHER, self.resampled - first))
 
 
 def _resampled(totals: Totals, generator: np.random.Generator, resamples: int) -> Floats:

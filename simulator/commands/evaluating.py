@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from optimizer.campaign import CampaignFile
-    from optimizer.evaluation.tally import Interval
     from optimizer.evaluation.totals import Floats
 
 
@@ -73,8 +72,9 @@ def evaluate(  # noqa: PLR0913 - what a comparison is made of
     policy: Annotated[
         list[Path] | None,
         typer.Option(
-            help="A campaign, whose policy goes through the log and learns from it; or a .npy file of probabilities, a "
-            "row for each arm of the log and a column for each place on the page. May be given several times.",
+            help="A campaign, whose policy goes through the log and learns from it; or, where arms are numbers, "
+            "a .npy file of probabilities, a row for each arm and a column for each place on the page. May be given "
+            "several times.",
             exists=True,
             dir_okay=False,
         ),
@@ -119,18 +119,20 @@ def evaluate(  # noqa: PLR0913 - what a comparison is made of
     """
     logs.configure("warning")
     files = policy or []
-    question = Question(
-        campaigns=_campaigns([file for file in files if file.suffix != TABLE], attributes),
-        tables={file.stem: _table(file) for file in files if file.suffix == TABLE},
-        estimator=estimator,
-        interval=_interval(interval),
-        publish_every=publish_every,
-        rewards=rewards,
-        slices=tuple(audit_by or ()),
-    )
+    campaigns = _campaigns([file for file in files if file.suffix != TABLE], attributes)
+    given = {file.stem: _table(file) for file in files if file.suffix == TABLE}
     reader = open_log(log, mapping)
     out.mkdir(parents=True, exist_ok=True)
     with Intake(out / f"rejects{_suffix(log)}", strict) as intake, workers(engine) as there:
+        question = Question(
+            campaigns=campaigns,
+            tables=given,
+            estimator=estimator,
+            interval=Bootstrap(spread=there.map) if interval is IntervalName.BOOTSTRAP else _INTERVALS[interval](),
+            publish_every=publish_every,
+            rewards=rewards,
+            slices=tuple(audit_by or ()),
+        )
         comparison = compare(log, reader, intake, question, there)
     (out / "comparison.json").write_bytes(comparison.dumps())
     (out / "report.html").write_text(page(comparison), encoding="utf-8")
@@ -148,10 +150,6 @@ def _table(file: Path) -> Floats:
     except (ValueError, OSError, EOFError) as error:
         raise InvalidInput(f"{file}: not an array that numpy.save wrote: {error}") from error
     return np.asarray(table, np.float64).reshape(len(table), -1)
-
-
-def _interval(name: IntervalName) -> Interval:
-    return _INTERVALS[name]()
 
 
 def _suffix(log: str) -> str:
