@@ -209,10 +209,15 @@ def _lists(
 
 def _places(ids: pa.Array, arms: Sequence[str]) -> NDArray[np.intp]:
     """The number of each arm, -1 where it is none of them."""
-    return np.asarray(pc.index_in(ids, value_set=pa.array(arms, pa.string())).fill_null(-1), np.intp)
+    encoded = ids.dictionary_encode()
+    place = {arm: i for i, arm in enumerate(arms)}
+    of = np.array([*(place.get(each, -1) for each in encoded.dictionary.to_pylist()), -1], np.intp)
+    return np.asarray(of[encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)])
 
 
 def _take(columns: Mapping[str, pa.Array], rows: NDArray[np.intp]) -> dict[str, pa.Array]:
+    if len(rows) == len(next(iter(columns.values()))):
+        return dict(columns)
     return {name: column.take(pa.array(rows)) for name, column in columns.items()}
 
 
@@ -230,10 +235,11 @@ def _parsed(texts: pa.Array, right: NDArray[np.bool_]) -> list[dict[str, Any]]:
 
 def _columns(rows: Sequence[Mapping[str, Any]], types: Mapping[str, AttributeType]) -> Columns:
     """Facts by name; a value that is not of the type that the attribute has had since is missing."""
-    clean = [
-        {name: value for name, value in row.items() if TYPE_OF.get(type(value)) is types.get(name)} for row in rows
-    ]
-    return to_columns(clean, types)
+    for name, kind in types.items():
+        right = {each for each, its in TYPE_OF.items() if its is kind} | {type(None)}
+        if not {type(row.get(name)) for row in rows} <= right:
+            rows = [{**row, name: None} if type(row.get(name)) not in right else row for row in rows]
+    return to_columns(rows, types)
 
 
 def _history(rows: Sequence[Mapping[str, Any]], channels: Sequence[str]) -> Columns:
