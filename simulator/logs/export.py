@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 from optimizer.clock import from_us
 from optimizer.errors import Conflict, InvalidInput
 from simulator.logs.card import Contents, DataCard
-from simulator.logs.dsjson_writing import write_dsjson
+from simulator.logs.dsjson_writing import vowpal_wabbit_options, write_dsjson
 from simulator.logs.flat import flat_meanings, flat_rows
 from simulator.logs.service import MEANINGS, LogWriter, read_log
 from simulator.logs.service_reading import Facts
@@ -154,7 +154,9 @@ def _dsjson(path: Path, pages: Iterator[LogPage], engine: Engine, campaign_id: s
     for _ in pages:
         pass
     write_dsjson(engine, campaign_id, path)
-    return _DSJSON
+    told = vowpal_wabbit_options(engine, campaign_id)
+    options = "; ".join(f"{name}: `{each}`" for name, each in told.items())
+    return {**_DSJSON, "c": f"{_DSJSON['c']} Vowpal Wabbit learns from them what `importance: mtr` does by {options}."}
 
 
 _WRITERS: Final[Mapping[Format, Callable[[Path, Iterator[LogPage], Engine, str], Mapping[str, str]]]] = {

@@ -21,6 +21,7 @@ from optimizer.trainer import lessons_of
 from optimizer.vw import weights
 from simulator.logs import learning_order
 from simulator.logs.dsjson_writing import vowpal_wabbit_options, write_dsjson
+from simulator.logs.export import Format, export_log
 from simulator.logs.reading import Intake
 from tests.optimizer.engine_example import FEATURES, SLOTS, Rig, campaign, message
 from tests.simulator.logs.dsjson_example import read
@@ -133,6 +134,12 @@ def test_vowpal_wabbit_trained_on_the_file_has_the_learners_weights(
         assert np.count_nonzero(ours) > 100
         assert np.abs(found - ours).max() < 1e-5 * max(1.0, float(np.abs(ours).max()))
     assert learner.counters.events == export[1].learned
+
+
+def test_the_data_card_tells_vowpal_wabbits_options(rig: Rig, tmp_path: Path) -> None:
+    exported = export_log(rig.engine, "camp", tmp_path / "log.dsjson", Format.DSJSON)
+    card = exported.card.read_text(encoding="utf-8")
+    assert all(options in card for options in vowpal_wabbit_options(rig.engine, "camp").values())
 
 
 def test_the_arms_drawn_alone_are_the_examples_that_unweighted_learning_has(
