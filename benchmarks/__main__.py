@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 
 from benchmarks import (
     bulk,
+    cluster,
     contact,
     coverage,
     deciding,
     dispatch,
+    exporting,
     factorial,
     hillstrom,
     http,
@@ -49,11 +51,13 @@ PARTS: dict[str, ModuleType] = {
         factorial,
         progressive,
         reading,
+        exporting,
         open_bandit,
         reward_models,
         coverage,
         resampling,
         open_bandit_size,
+        cluster,
         learners,
         mabwiser,
     )
