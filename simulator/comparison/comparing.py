@@ -18,6 +18,7 @@ from optimizer.evaluation.intervals import StudentT
 from optimizer.evaluation.model_based import DR, SNDR, DirectMethod
 from optimizer.evaluation.policies import Constant, Table, Uniform
 from optimizer.evaluation.reward_models import RewardModel
+from simulator.arm_columns import some
 from simulator.comparison.judging import Judge, Learned, Logged, Part, Verdicts
 from simulator.comparison.ranking import Ranking
 from simulator.comparison.sequences import MOST, Sequences
@@ -61,8 +62,8 @@ class Question:
 
     Attributes:
         campaigns: by the name in reports, the campaigns whose policies learn from the log.
-        tables: by the name in reports (arms of the log, places on the page) the probabilities of policies that know no
-            more than the place.
+        tables: by the name in reports the probabilities of policies that know no more than the place on the page, in a
+            log whose arms are numbers: (arms, places).
         estimator: the name of the one that ranks; None for the doubly robust one where the log has a context, and the
             self-normalised one where there is nothing that a model could learn from.
         interval: of every estimate.
@@ -91,7 +92,7 @@ def compare(path: str, reader: LogReader, intake: Intake, question: Question, wo
         raise InvalidInput(f"{path}: no decision that could be judged: {_counts(intake)}")
     learners = _learners(question, survey)
     estimators = _estimators(question, survey)
-    arms = _arms(survey, question.campaigns)
+    arms = _arms(survey, question)
     model = _model(reader, arms) if any(each.needs == "predicted" for each in estimators) else None
     policies: list[Policy] = [Logged(), Uniform()]
     otherwise = NO_SEND if NO_SEND in survey.arms else None
@@ -133,9 +134,10 @@ def _learners(question: Question, survey: Survey) -> dict[str, Progressive]:
     return found
 
 
-def _arms(survey: Survey, campaigns: Mapping[str, CampaignFile]) -> tuple[str, ...]:
-    """All arms: those of the log, then those that only a campaign has."""
-    more = [arm.id for campaign in campaigns.values() for arm in Catalog(campaign).arms]
+def _arms(survey: Survey, question: Question) -> tuple[str, ...]:
+    """All arms: those of the log, then those that only a policy has."""
+    more = [arm.id for campaign in question.campaigns.values() for arm in Catalog(campaign).arms]
+    more += [str(row) for table in question.tables.values() for row in range(len(table))]
     return tuple(dict.fromkeys([*survey.arms, *more]))
 
 
@@ -160,14 +162,23 @@ def _model(reader: LogReader, arms: tuple[str, ...]) -> RewardModel:
 
 def _table(name: str, table: Floats, survey: Survey, arms: tuple[str, ...]) -> Table:
     """The policy, over all arms. Raises `InvalidInput` where the numbers are no probabilities of the log's arms."""
-    k, places = len(survey.arms), survey.positions
-    if table.ndim != 2 or table.shape[0] != k or table.shape[1] < places:  # noqa: PLR2004 - arms and places
-        raise InvalidInput(f"{name}: expected probabilities of {k} arms at {places} places, got an array {table.shape}")
+    named = [arm for arm in survey.arms if not arm.isdecimal() or int(arm) >= len(table)]
+    if named:
+        raise InvalidInput(
+            f"{name}: its {len(table)} rows are the arms 0 to {len(table) - 1}, and the log has {some(named)} too: "
+            "tables are for logs whose arms are numbers"
+        )
+    if table.shape[1] < survey.positions:
+        raise InvalidInput(f"{name}: has {table.shape[1]} columns, and the log {survey.positions} places on the page")
     if not (np.all(table >= 0.0) and np.allclose(table.sum(axis=0), 1.0, atol=_SUM)):
         raise InvalidInput(
             f"{name}: the probabilities of all arms at a place have to sum to 1, and none may be negative"
         )
-    return Table(name, np.pad(table / table.sum(axis=0), ((0, len(arms) - k), (0, 0))))
+    over = np.zeros((len(arms), table.shape[1]))
+    for place, arm in enumerate(arms):
+        if arm.isdecimal() and int(arm) < len(table):
+            over[place] = table[int(arm)]
+    return Table(name, over / over.sum(axis=0))
 
 
 def _bounds(path: str, question: Question, survey: Survey) -> tuple[float, float] | None:
