@@ -1,24 +1,30 @@
 """Whether a log's propensities can be right, from the log alone: by arm and by slice, and in all.
 
 Where the log says the whole distribution of a draw, the sum over rows of (1 if the arm was drawn, else 0) - p has to be
-near 0, and `optimizer.bennett` says how near. Where it says only the propensity of the arm that was drawn, the sum of
-1 / p over the rows that drew an arm has to be near the number of rows in which it was a candidate; its variance is
-estimated by the sum of (1 - p) / p^2 over the same rows, and z is the usual one. That is no exact test: what is far too
-small there may also be an arm that is all but impossible in many rows. Either way a policy that uses it is misjudged.
+near 0, and `optimizer.bennett` says how near.
 
-1 / (p x candidates with any probability) has mean 1 over draws in either case. And some things cannot be at all: a
-logged propensity that is not that of the logged distribution, one that does not sum to 1, an arm that was no candidate.
+Where it says only the propensity of the arm that was drawn, the sum of 1 / p over the rows that drew an arm has to be
+near the number of rows in which it was a candidate, and the sum over all rows of 1 / (p x candidates with any
+probability) near the number of rows: these are numbers x of at least 0 with mean 1. That the sum is too large is proven
+by the wealth of `sequence.log_wealth` with S = sum of x - 1 and V = sum of (x - 1)^2, whatever the log's order and
+policy: z = sqrt(2 log wealth), and P(z >= c) <= exp(-c^2 / 2). That it is too small cannot be proven: an arm that was
+all but impossible in many rows and never drawn in them leaves no trace. z is the usual one then, with the variance
+estimated by the sum of (1 - p) / p^2 over draws. Either way a policy that uses the arm there is misjudged.
+
+And some things cannot be at all: a logged propensity that is not that of the logged distribution, a distribution that
+does not sum to 1, an arm that was no candidate.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from math import copysign, inf, sqrt
+from math import inf, sqrt
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from optimizer import bennett
+from optimizer.evaluation.sequence import log_wealth
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -111,6 +117,18 @@ class Check:
     z: float
     flagged: bool
 
+    def __str__(self) -> str:
+        arm = "all arms" if self.arm is None else f"arm {self.arm}"
+        numbers = f"{self.found:,.1f} instead of {self.expected:,.1f}, z {self.z:+.1f}"
+        if self.by == "draws":
+            return f"{self.what}: {arm} was drawn {numbers} times"
+        said = f"{self.what}: {self.by} of {arm} sum to {numbers}"
+        if not self.flagged:
+            return said
+        if self.z > 0.0:
+            return f"{said}: logged propensities are too small"
+        return f"{said}: they are too large, or what was all but impossible in many rows was never drawn there"
+
 
 @dataclass(frozen=True, slots=True)
 class Audit:
@@ -160,7 +178,10 @@ class Audit:
         return Audit(arms, slices, self.impossible + other.impossible, example, self.rows + other.rows)
 
     def checks(self) -> list[Check]:
-        """All of them, those of the whole log first; a right log has one that is flagged about once in 10,000 looks."""
+        """All of them, those of the whole log first.
+
+        A right log has one that is flagged about once in 10,000 looks, but for sums that are too small (see above).
+        """
         found = [check for name, draws in self.slices.items() for check in _checks(name, draws, self.arms)]
         alarm = bennett.alarm(len(found))
         return [
@@ -177,24 +198,26 @@ _Found = tuple[str, str | None, str, float, float, float]
 
 
 def _checks(name: str, draws: Draws, arms: Sequence[str]) -> Iterator[_Found]:
-    error = sqrt(max(draws.weight_squares / draws.rows - (draws.weight / draws.rows) ** 2, 0.0) * draws.rows)
-    z = _z(draws.weight - draws.rows, error)
-    if draws.rows >= FEW_DRAWS:
-        yield name, None, "weights", draws.weight, float(draws.rows), z
+    n, w, ww = draws.rows, draws.weight, draws.weight_squares
+    if n >= FEW_DRAWS:
+        yield name, None, "weights", w, float(n), _z(w - n, ww - 2 * w + n, ww - w * w / n)
     for i, arm in enumerate(arms[: len(draws.drawn)]):
         drawn, off, variance = float(draws.drawn[i]), float(draws.off[i]), float(draws.variance[i])
         if drawn != off or drawn:
             yield name, arm, "draws", drawn, drawn - off, bennett.z(off, variance)
         if draws.drawn_alone[i] >= FEW_DRAWS:
             inverse, offered = float(draws.inverse[i]), float(draws.offered[i])
-            error = sqrt(float(draws.inverse_variance[i]))
-            yield name, arm, "1 / p", inverse, offered, _z(inverse - offered, error)
+            variance = float(draws.inverse_variance[i])
+            yield name, arm, "1 / p", inverse, offered, _z(inverse - offered, variance - inverse + offered, variance)
 
 
-def _z(off: float, error: float) -> float:
+def _z(off: float, squares: float, variance: float) -> float:
+    """Of a sum's distance from what is expected, by the squares of x - 1 above and by the estimated variance below."""
     if abs(off) <= _EQUAL:
         return 0.0
-    return off / error if error > 0.0 else copysign(inf, off)
+    if off > 0.0:
+        return sqrt(2.0 * max(float(log_wealth(np.asarray(off), np.asarray(squares))), 0.0))
+    return off / sqrt(variance) if variance > 0.0 else -inf
 
 
 def _labels(log: Log, columns: Sequence[str], *, by_day: bool) -> Iterator[tuple[str, NDArray[np.object_]]]:

@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 
 from optimizer import bennett
 from optimizer.evaluation.audit import Audit
 from optimizer.evaluation.log import Log
+from optimizer.evaluation.sequence import log_wealth
 
 ARMS = ("a", "b", "c", "d")
 DAY_US = 86_400_000_000
@@ -63,11 +65,17 @@ def test_z_is_by_hand_of_bennett_and_of_inverse_propensities() -> None:
     check = by_arm["b", "draws"]
     assert (check.found, check.expected) == pytest.approx(((log.chosen == 1).sum(), log.distribution[:, 1].sum()))
     assert check.z == pytest.approx(bennett.z(off, variance))
-    alone = {(c.arm, c.by): c for c in Audit.of(replace(log, distribution=None)).checks()}["b", "1 / p"]
-    p = log.propensity[log.chosen == 1]
-    assert log.allowed is not None
-    assert (alone.found, alone.expected) == pytest.approx(((1 / p).sum(), log.allowed[:, 1].sum()))
-    assert alone.z == pytest.approx((alone.found - alone.expected) / sqrt(((1 - p) / p**2).sum()))
+    others = {(c.arm, c.by): c for c in Audit.of(replace(log, distribution=None)).checks()}
+    for arm, number in (("b", 1), ("c", 2)):
+        alone, p = others[arm, "1 / p"], log.propensity[log.chosen == number]
+        offered = log.candidates[:, number].sum()
+        assert (alone.found, alone.expected) == pytest.approx(((1 / p).sum(), offered))
+        x = np.concatenate([1 / p, np.zeros(offered - len(p))])
+        if alone.found > offered:
+            wealth = log_wealth(np.array([(x - 1).sum()]), np.array([((x - 1) ** 2).sum()]))[0]
+            assert alone.z == pytest.approx(sqrt(2 * max(wealth, 0.0)))
+        else:
+            assert alone.z == pytest.approx((x - 1).sum() / sqrt(((1 - p) / p**2).sum()))
 
 
 def test_weights_are_those_of_the_uniform_policy_over_what_was_possible() -> None:
@@ -77,7 +85,10 @@ def test_weights_are_those_of_the_uniform_policy_over_what_was_possible() -> Non
         (check,) = [c for c in Audit.of(each).checks() if c.by == "weights"]
         assert (check.what, check.arm, check.expected, check.flagged) == ("all", None, 4_000.0, False)
         assert check.found == pytest.approx(w.sum())
-        assert check.z == pytest.approx((w.sum() - 4_000) / (w.std() * sqrt(4_000)))
+        expected = (w.sum() - 4_000) / (w.std() * sqrt(4_000))
+        assert (check.z < 0.0) == (expected < 0.0)
+        if expected < 0.0:
+            assert check.z == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("whole", [True, False])
@@ -126,6 +137,38 @@ def test_what_cannot_be_is_counted_with_its_first_row() -> None:
         assert (audit.impossible, audit.example, audit.rows) == (1, 110, 200)
         assert not audit.holds
     assert Audit.of(right).impossible == 0
+
+
+def test_a_propensity_that_is_logged_too_small_is_proven_and_one_too_large_is_told_with_what_else_it_may_be() -> None:
+    log = drawn(9, 20_000, whole=False)
+    low, high = (replace(log, propensity=(log.propensity * factor).clip(max=1.0)) for factor in (0.7, 1.4))
+    (by_arm,) = [c for c in Audit.of(low).checks() if (c.arm, c.by) == ("b", "1 / p")]
+    assert by_arm.flagged
+    assert str(by_arm).startswith("all: 1 / p of arm b sum to ")
+    assert str(by_arm).endswith("logged propensities are too small")
+    (by_arm,) = [c for c in Audit.of(high).checks() if (c.arm, c.by) == ("b", "1 / p")]
+    assert by_arm.flagged
+    assert str(by_arm).endswith("never drawn there")
+    (weights,) = [c for c in Audit.of(low).checks() if c.by == "weights"]
+    assert str(weights).startswith("all: weights of all arms sum to ")
+    (fine,) = [c for c in Audit.of(log).checks() if c.by == "weights"]
+    assert str(fine).endswith(f"z {fine.z:+.1f}")
+    (draws,) = [c for c in Audit.of(drawn(9, 20_000)).checks() if (c.arm, c.by) == ("b", "draws")]
+    assert (
+        str(draws)
+        == f"all: arm b was drawn {draws.found:,.1f} instead of {draws.expected:,.1f}, z {draws.z:+.1f} times"
+    )
+
+
+def test_sums_of_inverse_propensities_are_seldom_proven_too_large_in_right_logs_with_tiny_propensities() -> None:
+    """By the theorem with a probability of at most exp(-2) each; a normal z would be above 2 too, but with no proof."""
+    random = np.random.default_rng(10)
+    n, runs = 300, 400
+    p = 10.0 ** random.uniform(-3.0, -0.01, (runs, n))
+    x = (random.random((runs, n)) < p) / p
+    wealth = log_wealth((x - 1).sum(axis=1), ((x - 1) ** 2).sum(axis=1))
+    beyond = np.count_nonzero(wealth >= 2.0)
+    assert beyond <= stats.binom.isf(1e-6, runs, np.exp(-2.0))
 
 
 def test_an_arm_that_was_drawn_with_probability_zero_is_infinitely_off() -> None:
