@@ -61,6 +61,9 @@ def test_each_position_has_a_column() -> None:
     encoding = Encoding.fit(log)
     np.testing.assert_array_equal(encoding.matrix(log)[:, 1:], [[1, 0, 0], [0, 0, 1], [0, 1, 0]])
     assert not encoding.matrix(one).any()
+    np.testing.assert_array_equal(
+        encoding.matrix(replace(log, position=np.array([3, 1, 9])))[:, 1:].sum(axis=0), [0, 1, 0]
+    )
 
 
 def test_only_the_most_frequent_categories_have_a_column() -> None:

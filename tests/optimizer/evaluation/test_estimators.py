@@ -39,7 +39,7 @@ NO_MATTER = Support.of(ONE_ROW, np.ones((1, 1)))
 
 # Three rows by hand: the weights are .5 / .25 = 2, .9 / .1 = 9 and 0, the kinds' weights 1, 3 and .5.
 BY_HAND = Judged(
-    reward=np.array([1.0, 3.0, 2.0]),
+    reward=np.array([1.0, 3.0, 5.0]),
     propensity=np.array([0.25, 0.1, 0.5]),
     target=np.array([0.5, 0.9, 0.0]),
     weight=np.array([2.0, 9.0, 0.0]),
@@ -60,7 +60,7 @@ EXPECTED = {
     SwitchDR(1.9): 2.4 / 3,
     # With lambda 9 the weights become 18 / 13, 81 / 90 and 0.
     DRos(9.0): (2.4 + 9 / 13 + 0.9) / 3,
-    MIPS("kind"): 11 / 3,
+    MIPS("kind"): 12.5 / 3,
     # With a bound of 10 the chances are .2, .9 and 0: the first two rows are accepted.
     Replay(bound=10.0): 2.0,
 }

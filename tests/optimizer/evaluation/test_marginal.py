@@ -8,6 +8,7 @@ import pytest
 from threadpoolctl import threadpool_limits
 
 from optimizer.evaluation.estimators import IPS, MIPS
+from optimizer.evaluation.folds import fold_of
 from optimizer.evaluation.intervals import StudentT
 from optimizer.evaluation.judged import judge
 from optimizer.evaluation.log import Log
@@ -134,3 +135,28 @@ def test_chances_among_the_arms_of_a_kind_sum_to_one_over_the_candidates() -> No
     model = ArmGivenKind.fit(log, kinds)
     per_arm = np.stack([model.given_kind(replace(log, chosen=np.full(400, k)), first=0) for k in (0, 2)])
     assert per_arm.sum(axis=0) == pytest.approx(np.ones(400))
+
+
+def test_an_arm_that_is_alone_among_its_kinds_candidates_is_certain() -> None:
+    log, _, _ = world(400, 7, 8)
+    both = np.zeros((400, 8), np.bool_)
+    both[:, [0, 2]] = True
+    alone = both.copy()
+    alone[:200, 2] = False
+    log = replace(log, distribution=None, chosen=np.where(np.arange(400) < 200, 0, 2 * (np.arange(400) % 2)))
+    model = ArmGivenKind.fit(replace(log, allowed=alone), np.arange(8) // 4)
+    chance = model.given_kind(replace(log, allowed=alone), first=0)
+    np.testing.assert_array_equal(chance[:200], 1.0)
+    assert np.all(chance[200:] < 0.99)
+    assert np.all(model.given_kind(replace(log, allowed=both), first=0)[:200] < 0.999)
+
+
+def test_a_chance_is_estimated_without_the_rows_own_customer() -> None:
+    log, _, _ = world(400, 9, 8)
+    kinds = np.arange(8) // 4
+    mine = fold_of(log, folds=3, seed=0, first=0) == 0
+    other = replace(log, distribution=None, chosen=np.where(mine, 4, log.chosen))
+    without = replace(log, distribution=None)
+    chance = ArmGivenKind.fit(without, kinds).given_kind(without, first=0)
+    np.testing.assert_array_equal(ArmGivenKind.fit(other, kinds).given_kind(without, first=0)[mine], chance[mine])
+    assert not np.array_equal(ArmGivenKind.fit(other, kinds).given_kind(without, first=0), chance)

@@ -79,6 +79,14 @@ def test_predictions_do_not_depend_on_the_chunks(customers: int | None, model: A
     assert np.concatenate(parts) == pytest.approx(whole, rel=1e-12)
 
 
+def test_predictions_do_not_depend_on_how_many_rows_are_done_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    log = logged(500)
+    fitted = RewardModel.fit(log)
+    whole = fitted.predictions(log, first=0)
+    monkeypatch.setattr("optimizer.evaluation.reward_models._BLOCK", 64)
+    assert fitted.predictions(log, first=0) == pytest.approx(whole, rel=1e-12)
+
+
 def test_a_model_of_a_sample_does_not_predict_for_customers_it_saw() -> None:
     log = logged(900, binary=False)
     log = replace(log, reward=np.arange(900.0))
