@@ -140,7 +140,8 @@ def evaluate(  # noqa: PLR0913 - what a comparison is made of
     for table in tables(comparison):
         console.print(table)
     if intake.rejected:
-        console.print(f"{intake.rejected:,} rows could not be taken: {intake.rejects}. The first: {intake.problems[0]}")
+        rows = f"{intake.rejected:,} row{'s' if intake.rejected > 1 else ''} could not be taken"
+        console.print(f"{rows}: {intake.rejects}. The first: {intake.problems[0]}")
 
 
 def _table(file: Path) -> Floats:

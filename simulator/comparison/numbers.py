@@ -23,14 +23,10 @@ class Digits:
 
     @classmethod
     def of(cls, comparison: Comparison) -> Digits:
-        """Two digits of the narrowest of the intervals that are wider than nothing."""
-        halves = [
-            each.high - each.low for policy in comparison.judged for each in (policy.estimates[0], policy.lift) if each
-        ]
-        widest = [half for half in halves if half > 0.0]
-        if not widest:
-            return cls(_USUAL)
-        return cls(min(max(1 - floor(log10(sorted(widest)[len(widest) // 2] / 2)), _FEWEST), _MOST))
+        """Two digits of the narrowest of the values' intervals, to either side."""
+        widths = [policy.estimates[0].high - policy.estimates[0].low for policy in comparison.judged]
+        known = [width for width in widths if width > 0.0]
+        return cls(min(max(1 - floor(log10(min(known) / 2)), _FEWEST), _MOST) if known else _USUAL)
 
     def number(self, value: float | None, *, signed: bool = False) -> str:
         """A dash for none."""

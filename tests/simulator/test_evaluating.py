@@ -102,7 +102,7 @@ def test_what_cannot_be_read_is_put_aside_with_its_line_and_stops_only_the_stric
     assert (body["log"]["taken"], body["log"]["rejected"], body["log"]["rejects"]) == (901, 1, "rejects.csv")
     assert "left,a,perhaps" in (folder / "out" / "rejects.csv").read_text(encoding="utf-8")
     assert "log.csv:902" in body["log"]["problems"][0]
-    assert "1 rows could not be taken" in done.stdout.replace("\n", " ")
+    assert "1 row could not be taken" in done.stdout.replace("\n", " ")
     strict = evaluated(folder, "--strict")
     assert strict.exit_code == 1
     assert "log.csv:902" in strict.stderr
@@ -151,10 +151,10 @@ def test_the_audit_looks_where_it_is_told_to(folder: Path) -> None:
 
 
 def test_a_log_of_the_service_is_judged_with_what_it_knows(tmp_path: Path) -> None:
-    loop = rehearsed(3, customers=150)
+    loop = rehearsed(5, customers=100)
     export_log(loop.engine, loop.campaign.id, tmp_path / "decisions.parquet", Format.PARQUET)
     loop.engine.close()
-    campaign = ("--policy", CONFIGS / "factorial.yaml", "--publish-every", 100)
+    campaign = ("--policy", CONFIGS / "factorial.yaml", "--publish-every", 80)
     done = run("evaluate", tmp_path / "decisions.parquet", *campaign, "--out", tmp_path / "out")
     assert done.exit_code == 0, done.output
     found = policies(json.loads((tmp_path / "out" / "comparison.json").read_bytes()))
