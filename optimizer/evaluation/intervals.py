@@ -70,7 +70,7 @@ class Bernstein:
     that has not been drawn yet may be larger.
 
     Attributes:
-        reward: the smallest and largest possible reward.
+        reward: the smallest and largest possible reward; ends are brought within these.
         weight: the largest possible weight, at least 1: 1 / the smallest propensity does for any policy.
     """
 
@@ -105,6 +105,12 @@ class Bernstein:
             one = self._ends(estimator.estimator, moments.take(range(half)), d / 2)
             other = self._ends(estimator.estimator, moments.take(range(half, 2 * half)), d / 2)
             return one[0] - other[1], one[1] - other[0]
+        low, high = self._of_one(estimator, moments, d)
+        if self.reward is None or isnan(low + high):
+            return low, high
+        return min(max(low, self.reward[0]), self.reward[1]), max(min(high, self.reward[1]), self.reward[0])
+
+    def _of_one(self, estimator: Estimated, moments: Moments, d: float) -> Ends:
         modelled = estimator.needs == "predicted"
         if estimator.form is Form.MEAN:
             return self._ratio(moments, 1, 0, d, self._mean_range(modelled=modelled))
