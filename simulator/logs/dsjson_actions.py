@@ -15,7 +15,8 @@ import orjson
 KEY: Final = b'"_multi":'
 _NAMES: Final = frozenset({str, int})
 _MOST: Final = 4_096
-_TRIES: Final = 200
+_TRIES: Final = 64
+_HITS_A_TRY: Final = 4
 _TOKENS: Final = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]]', re.DOTALL)
 _BACKSLASH: Final = ord("\\")
 _LEFT_OUT: Final = -2_718_281_828_459_045
@@ -59,7 +60,7 @@ class Actions:
         self._bytes: dict[bytes, Listed] = {}
         self._last: tuple[bytes, Listed] = (b"\0", Listed((), None))
         self._mark = b"\0"
-        self._misses = self._hits = 0
+        self._tries = self._hits = 0
 
     @property
     def arms(self) -> tuple[str, ...]:
@@ -77,7 +78,7 @@ class Actions:
         start += len(KEY)
         raw, listed = self._last
         if not line.startswith(raw, start):
-            raw = line[start : line.find(self._mark, start) + 1]
+            raw = line[start : self._marked(line, start)]
             known = self._bytes.get(raw)
             if known is None:
                 return orjson.loads(line), None
@@ -130,23 +131,33 @@ class Actions:
         return found
 
     def _learn(self, line: bytes, actions: list[Any], listed: Listed) -> None:
-        """Remember the bytes of these actions, if lists have come back so far, or it is too early to say."""
-        self._misses += 1
+        """Remember the bytes of these actions, as long as that pays: it takes longer than reading a line."""
         start = line.find(KEY) + len(KEY)
-        if start < len(KEY) or self._misses > _TRIES + self._hits:
+        if start < len(KEY) or self._tries > _TRIES + self._hits // _HITS_A_TRY:
             return
-        end = _end(line, start)
-        raw = line[start:end]
-        try:
-            whole = orjson.loads(raw) == actions
-        except orjson.JSONDecodeError:
-            return
-        if whole:
-            if len(self._bytes) >= _MOST:
-                self._bytes.clear()
-            self._mark = line[end - 1 : end + 4]
-            self._bytes[raw] = listed
-            self._last = (raw, listed)
+        self._tries += 1
+        for find in (self._marked, _end):
+            end = find(line, start)
+            raw = line[start:end]
+            if _is(raw, actions):
+                if len(self._bytes) >= _MOST:
+                    self._bytes.clear()
+                self._mark = line[end - 1 : end + 4]
+                self._bytes[raw] = listed
+                self._last = (raw, listed)
+                return
+
+    def _marked(self, line: bytes, start: int) -> int:
+        """Where the list that begins there ends if it is followed by what has followed the others."""
+        return line.find(self._mark, start) + 1
+
+
+def _is(raw: bytes, actions: list[Any]) -> bool:
+    """Whether bytes are these actions."""
+    try:
+        return bool(orjson.loads(raw) == actions)
+    except orjson.JSONDecodeError:
+        return False
 
 
 def _naming(actions: list[Any]) -> tuple[str, ...]:

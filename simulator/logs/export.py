@@ -155,8 +155,9 @@ def _dsjson(path: Path, pages: Iterator[LogPage], engine: Engine, campaign_id: s
         pass
     write_dsjson(engine, campaign_id, path)
     told = vowpal_wabbit_options(engine, campaign_id)
-    options = "; ".join(f"{name}: `{each}`" for name, each in told.items())
-    return {**_DSJSON, "c": f"{_DSJSON['c']} Vowpal Wabbit learns from them what `importance: mtr` does by {options}."}
+    options = ", and ".join(f"`{each}` ({name})" for name, each in told.items())
+    learned = f"Vowpal Wabbit learns from them what `importance: mtr` does, told {options}."
+    return {**_DSJSON, "c": f"{_DSJSON['c']} {learned}"}
 
 
 _WRITERS: Final[Mapping[Format, Callable[[Path, Iterator[LogPage], Engine, str], Mapping[str, str]]]] = {
