@@ -3,7 +3,8 @@
 A decision is a line `shared |namespace feature ...` and a line for each candidate, of which the one that was drawn has
 the label `0:cost:probability`; a blank line ends it. The reward is a cost negated. Features are named as Vowpal Wabbit
 names those of dsjson, so that it learns the same from either: of a column `Geo.city` the namespace is `Geo`, and a
-category's name and value are one word, `cityRome`. An arm is the feature of its id in the namespace `arm`.
+category's name and value are one word, `cityRome`; a dot is always taken for one of the path. An arm is the feature of
+its id in the namespace `arm`.
 """
 
 from __future__ import annotations
