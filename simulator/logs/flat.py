@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from simulator.logs.service_reading import Facts
 
 _NESTED: Final = ("context", "history", "candidates", "probabilities")
+_AT_ONCE: Final = 1_000
 _SINGLE: Final = tuple(name for name in MEANINGS if name not in _NESTED)
 _ONE_VALUE: Final = (*(name for name in HISTORY_FEATURES if name not in PER_CHANNEL_FEATURES), TOUCHES)
 
@@ -42,7 +43,7 @@ def flat_meanings(facts: Facts) -> dict[str, str]:
 def flat_rows(path: Path, facts: Facts) -> Iterator[Sequence[str]]:
     """The cells of every row of an exported file, in the order of the columns; an empty text is a missing value."""
     for stretch in stretches([str(path)]):
-        for _, table in stretch.tables(None):
+        for _, table in stretch.tables(None, _AT_ONCE):
             for row in table.to_pylist():
                 yield _cells(row, facts)
 

@@ -58,11 +58,11 @@ class Stretch:
     end: int
     row: int
 
-    def tables(self, columns: Sequence[str] | None) -> Iterator[tuple[int, pa.Table]]:
-        """At most `CHUNK` rows at a time, each time with the number of the first of them in the file."""
+    def tables(self, columns: Sequence[str] | None, size: int = CHUNK) -> Iterator[tuple[int, pa.Table]]:
+        """At most `size` rows at a time, each time with the number of the first of them in the file."""
         row = self.row
         with parquet_file(self.url) as file:
-            batches = file.iter_batches(CHUNK, range(self.first, self.end), columns, use_threads=False)
+            batches = file.iter_batches(size, range(self.first, self.end), columns, use_threads=False)
             try:
                 for batch in batches:
                     yield row, pa.Table.from_batches([batch])

@@ -23,7 +23,7 @@ from optimizer.groups import Group
 from optimizer.row_files import RowProblem
 from simulator.logs.parts import Stretch, parquet_file, stretches
 from simulator.logs.reading import Intake
-from simulator.logs.service import FACTS, TYPE_OF
+from simulator.logs.service import FACTS, PAGE, TYPE_OF
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -111,7 +111,7 @@ class ServicePart:
         return Log.join(list(self._all(intake or Intake(strict=True))))
 
     def _all(self, intake: Intake) -> Iterator[Log]:
-        for row, table in self.stretch.tables(_READ):
+        for row, table in self.stretch.tables(_READ, PAGE):
             yield _log(self.stretch.url, row, table, self.facts, intake)
 
 
