@@ -106,7 +106,7 @@ def sequences(log: Adaptive) -> dict[str, Numbers]:
     return {
         "ips": ips,
         "dr": doubly_robust(log.log, log.target, log.predictions, BOUNDS),
-        "a difference to uniform": ips.less(weighted(log.log, other, BOUNDS)),
+        "a difference": ips.less(weighted(log.log, other, BOUNDS)),
     }
 
 
