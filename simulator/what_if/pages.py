@@ -43,6 +43,7 @@ class Page:
         rows: as they are stored.
         contexts, histories: what they store of the customer, decoded.
         stratum: (n,) index into `STRATA`.
+        allowed: (n, K) the logged candidates.
         scores: (n, K) float32, the logged scores; NaN where the arm was no candidate, or there was no model.
         distribution: (n, K) the probabilities with which the arm was drawn; rows of zeros where nothing was.
         chosen: (n,) index of the arm drawn, -1 where there was nothing to draw from.
@@ -54,6 +55,7 @@ class Page:
     contexts: Sequence[Mapping[str, Any]]
     histories: Sequence[Mapping[str, Any]]
     stratum: NDArray[np.intp]
+    allowed: NDArray[np.bool_]
     scores: NDArray[np.float32]
     distribution: NDArray[np.float64]
     chosen: NDArray[np.intp]
@@ -167,6 +169,7 @@ class Decisions:
             [orjson.loads(row.context) for row in mine],
             [orjson.loads(row.history) for row in mine],
             np.array([STRATA.index(Group(row.group_name)) for row in mine], np.intp),
+            allowed[keep],
             scores[keep],
             distribution[keep],
             chosen[keep],
