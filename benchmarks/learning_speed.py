@@ -10,20 +10,25 @@ import numpy as np
 
 from benchmarks import peer, shop
 from benchmarks.figures import Figure, rates, ratio
+from benchmarks.learning import campaign as messages_only
 from optimizer.decider import Decider
-from optimizer.learner import Learner
+from optimizer.learner import Learner, Lessons
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 TITLE = "Learning: 120 arms, 22 context features, encoding included; against Workspace.learn with --cb_explore_adf"
 ROUNDS = 7
 ROWS = 2_000
 PEER_ROWS = 250
+MESSAGE_ROWS = 20_000
 
 
 def figures() -> Iterator[Figure]:
-    """Ratios of the plain model alone and of the pool of four, each against the peer with the plain model."""
+    """Ratios of one of Vowpal Wabbit's models alone and of the pool, each against the peer with the plain model.
+
+    Then the pool where an arm is a message alone.
+    """
     rng = np.random.default_rng(1)
     decider = Decider(shop.campaign())
     space = decider.space
@@ -32,7 +37,7 @@ def figures() -> Iterator[Figure]:
     examples = peer.lessons(decider, first, shop.Drawn.at_random(decider, rng, first), pairs=False)
     workspace = peer.workspace(f"--cb_explore_adf --cb_type mtr {peer.same_model(space, pairs=False)}")
     drawn = shop.Drawn.at_random(decider, rng, space.encode(context, {}, ROWS))
-    pool, alone = Learner(space, "one"), Learner(space, "one")
+    pool, alone = Learner(space, "one"), Learner(space, "one", second_order=False)
     alone.members = alone.members[:1]
 
     def learn(learner: Learner) -> int:
@@ -47,7 +52,7 @@ def figures() -> Iterator[Figure]:
 
     measured = rates({"one": partial(learn, alone), "pool": partial(learn, pool), "peer": learn_whole}, ROUNDS)
     per_s = {name: f"{median(each):,.0f}/s" for name, each in measured.items()}
-    for name, what, target in (("one", "one model", 10), ("pool", f"the pool of {len(pool.members)}", 3)):
+    for name, what, target in (("one", "one of Vowpal Wabbit's models", 10), ("pool", "the pool", 3)):
         yield Figure(
             what,
             ratio(measured[name], measured["peer"]),
@@ -55,3 +60,22 @@ def figures() -> Iterator[Figure]:
             target,
             note=f"{per_s[name]} against {per_s['peer']}",
         )
+    measured = rates({"messages": _messages(rng)}, ROUNDS)
+    yield Figure("the pool, 40 messages and 30 numbers: lessons/s", median(measured["messages"]), "{:,.0f}")
+
+
+def _messages(rng: np.random.Generator) -> Callable[[], int]:
+    features = [{"name": f"number_{i}", "type": "number"} for i in range(30)]
+    decider = Decider(messages_only(features, [f"message_{i}" for i in range(40)]))
+    space, learner = decider.space, Learner(decider.space, "one")
+    context = {feature["name"]: rng.normal(size=MESSAGE_ROWS) for feature in features}
+    arms = rng.integers(0, 40, MESSAGE_ROWS)
+    rewards = rng.integers(0, 2, MESSAGE_ROWS).astype(np.float64)
+
+    def learn() -> int:
+        encoded = space.encode(context, {}, MESSAGE_ROWS)
+        kept = {"propensities": np.full(MESSAGE_ROWS, 1 / 40), "candidates": np.full(MESSAGE_ROWS, 40)}
+        learner.learn(Lessons.of(space, encoded, arms, [None] * MESSAGE_ROWS, rewards=rewards, **kept))
+        return MESSAGE_ROWS
+
+    return learn

@@ -5,7 +5,6 @@ Everything else is the default. The customers live in four time zones, whose slo
 
 from __future__ import annotations
 
-from copy import copy
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
@@ -159,15 +158,13 @@ def schedule(decider: Decider) -> Schedule:
 
 
 def learned(decider: Decider, rng: Generator, n: int, categories: Mapping[str, int] = CATEGORIES) -> Learner:
-    """A learner that has learned n random decisions."""
-    learner = Learner(decider.space, decider.campaign.policy.importance)
+    """Vowpal Wabbit's models alone, whose number of weights has no limit, after n random decisions."""
+    learner = Learner(decider.space, decider.campaign.policy.importance, second_order=False)
     encoded = decider.space.encode(columns(rng, n, categories), {}, n)
     learner.learn(Drawn.at_random(decider, rng, encoded).lessons(decider, encoded))
     return learner
 
 
 def snapshot(learner: Learner, *, pairs: bool) -> Snapshot:
-    """What would be published if the squared-loss model with or without pairs were the one that serves."""
-    alone = copy(learner)
-    alone.members = [m for m in learner.members if m.loss == "squared" and m.pairs == pairs]
-    return alone.snapshot()
+    """What would be published if Vowpal Wabbit's squared-loss model with or without pairs were the one that serves."""
+    return learner.snapshot_of(next(m for m in learner.members if m.loss == "squared" and m.pairs == pairs))

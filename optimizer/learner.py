@@ -1,26 +1,31 @@
-"""Learning from matured decisions with a pool of Vowpal Wabbit models.
+"""Learning from matured decisions with a pool of models that are linear in the same crosses.
 
-Each model regresses the cost (the negated reward) on the chosen arm's example alone: Vowpal Wabbit's own `--cb_adf
---cb_type mtr` updates nothing else either, and with its importance weights (`importance: mtr`) the weights are the
-same. By default the importance is 1, the unweighted regression oracle that SquareCB asks for (Foster and Rakhlin, ICML
-2020).
+Each model regresses the reward on the chosen arm's example alone, the unweighted regression that SquareCB asks for
+(Foster and Rakhlin, ICML 2020). The pool begins with ridge regressions, see `optimizer.ridge`, on the crosses alone and
+on these and pairs of categorical features with the arm. Where their coefficients become too many, Vowpal Wabbit's
+models of that kind join, with squared and with logistic loss: theirs may be any number. From then on the regression
+with pairs is out, and the one without stays with what it has.
 
-The pool is {squared, logistic} x {crosses, crosses and pairs of categorical features}. The model with the lowest
-cumulative squared error, predicted before learning, serves. The logistic ones are out for good once a reward outside
-[0, 1] was seen.
+With `importance: mtr` the models are Vowpal Wabbit's from the first decision on, and the weights are those that its own
+`--cb_adf --cb_type mtr` learns, which updates nothing but the chosen arm's example either.
+
+The model with the lowest cumulative squared error, predicted before learning, serves. The logistic ones are out for
+good once a reward outside [0, 1] was seen.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from math import exp, sqrt
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 import orjson
 
+from optimizer.ridge import Ridge
 from optimizer.snapshot import Snapshot, pack, unpack
 from optimizer.standardisation import Standardiser
+from optimizer.texts import Texts
 from optimizer.vw import Model, weights
 
 if TYPE_CHECKING:
@@ -28,10 +33,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from optimizer.features import Encoded, FeatureSpace, Level, LevelTerm
+    from optimizer.features import Encoded, FeatureSpace, Level
 
 _LEARNING = "-l 0.5 --power_t 0.5"
-_VOCABULARY_LIMIT = 50_000
 _PSEUDO_COUNT = 0.5
 _REWARD_DECIMALS = 12
 _LARGEST_EXPONENT = 700.0
@@ -90,7 +94,7 @@ class Lessons:
 
 @dataclass(slots=True)
 class Member:
-    """A model of the pool, its kind and how well it has predicted so far."""
+    """One of Vowpal Wabbit's models in the pool, its kind and how well it has predicted so far."""
 
     loss: Literal["squared", "logistic"]
     pairs: bool
@@ -110,6 +114,32 @@ class Member:
             self.model.learn(f"-1 {importance * (1 - reward):.9g}{example}")
         self.squared_error += (predicted - reward) ** 2
 
+    def weights(self) -> NDArray[np.float32]:
+        """(2**18,) float32 Vowpal Wabbit's weights."""
+        return weights(self.model.save(), self.header)
+
+
+@dataclass(frozen=True, slots=True)
+class RidgeMember:
+    """A ridge regression with one of its lambdas, by number, as a model of the pool."""
+
+    ridge: Ridge
+    number: int
+    squared_error: float
+    loss: Literal["squared"] = "squared"
+
+    @property
+    def pairs(self) -> bool:
+        """Whether it has the pairs of categorical features."""
+        return self.ridge.pairs
+
+    def weights(self) -> NDArray[np.float32]:
+        """(2**18,) float32 coefficients of costs, as Vowpal Wabbit would have them."""
+        return self.ridge.weights(self.number)
+
+
+AnyMember: TypeAlias = Member | RidgeMember
+
 
 @dataclass(slots=True)
 class Counters:
@@ -121,13 +151,14 @@ class Counters:
     reward_square_sum: float = 0.0
     within_unit: bool = True
 
-    def add(self, reward: float, candidates: int) -> None:
-        """Take one more decision."""
-        self.events += 1
-        self.candidates += candidates
-        self.reward_sum += reward
-        self.reward_square_sum += reward * reward
-        self.within_unit = self.within_unit and 0.0 <= reward <= 1.0
+    def add(self, rewards: NDArray[np.float64], candidates: NDArray[np.intp]) -> None:
+        """Take more decisions (n,). One by one: sums of floats depend on the order."""
+        self.events += len(rewards)
+        self.candidates += int(candidates.sum())
+        for reward in rewards.tolist():
+            self.reward_sum += reward
+            self.reward_square_sum += reward * reward
+        self.within_unit = self.within_unit and bool(((rewards >= 0.0) & (rewards <= 1.0)).all())
 
     @property
     def sigma(self) -> float:
@@ -144,65 +175,115 @@ class Learner:
         importance: `one`, or `mtr` for multi-task regression (Bietti, Agarwal and Langford, "A contextual bandit
             bake-off", JMLR 2021).
         saved: the bytes of an earlier learner's `save`, to go on exactly where it stood.
+        second_order: False leaves out the ridge regressions, as `mtr` does.
+
+    Attributes:
+        members: Vowpal Wabbit's models.
+        ridges: the ridge regressions.
     """
 
-    def __init__(self, space: FeatureSpace, importance: Literal["one", "mtr"], saved: bytes | None = None) -> None:
+    def __init__(
+        self,
+        space: FeatureSpace,
+        importance: Literal["one", "mtr"],
+        saved: bytes | None = None,
+        *,
+        second_order: bool = True,
+    ) -> None:
         self._space = space
         self._importance = importance
-        files = unpack(saved) if saved is not None else {}
-        state: dict[str, Any] = orjson.loads(files["meta.json"]) if files else {}
-        medians = [i for i, f in enumerate(space.numbers) if f.missing == "median"]
-        self.standardiser = (
-            Standardiser.restore(state["standardiser"]) if state else Standardiser(len(space.numbers), medians)
-        )
-        self.counters = Counters(**state["counters"]) if state else Counters()
-        self._texts = _Texts(space)
-        for known, values in zip(self._texts.levels, state.get("vocabulary", ()), strict=False):
-            for value in values:
-                known.get(tuple(value) if isinstance(value, list) else value)
+        self._texts = Texts(space)
         self.members: list[Member] = []
-        for i, (loss, pairs) in enumerate(_kinds(space)):
-            options = f"--loss_function {loss} {_LEARNING} {space.options(pairs=pairs)}"
-            header = len(Model(options).save())
-            model = Model(options, files.get(f"model-{i}.vw"))
-            self.members.append(Member(loss, pairs, model, header, state["squared_errors"][i] if state else 0.0))
+        self.ridges: list[Ridge] = []
+        if saved is not None:
+            self._restore(saved)
+            return
+        medians = [i for i, f in enumerate(space.numbers) if f.missing == "median"]
+        self.standardiser = Standardiser(len(space.numbers), medians)
+        self.counters = Counters()
+        kinds = (False, True) if space.has_pairs else (False,)
+        if second_order and importance == "one":
+            self.ridges = [Ridge(space, pairs=pairs) for pairs in kinds]
+        else:
+            self.members = [self._member(loss, pairs) for loss in ("squared", "logistic") for pairs in kinds]
+
+    def _member(self, loss: Literal["squared", "logistic"], pairs: bool, file: bytes | None = None) -> Member:  # noqa: FBT001
+        options = f"--loss_function {loss} {_LEARNING} {self._space.options(pairs=pairs)}"
+        header = len(Model(options).save())
+        return Member(loss, pairs, Model(options, file), header)
 
     def learn(self, lessons: Lessons) -> None:
         """Learn every decision once, in order. Learning a then b leaves the same state as learning both at once."""
         standardised = self.standardiser.learn(lessons.numbers)
         standardised[lessons.unseen] = 0.0
-        plain, paired = self._texts.examples(lessons, standardised)
-        rows = zip(
-            plain,
-            paired,
-            # Sums of floats: 0.1 + 0.2 is a hair more than 0.3, and must not count as a reward outside [0, 1].
-            lessons.rewards.round(_REWARD_DECIMALS).tolist(),
-            lessons.propensities.tolist(),
-            lessons.candidates.tolist(),
-            strict=True,
-        )
-        for without_pairs, with_pairs, reward, propensity, candidates in rows:
-            self.counters.add(reward, candidates)
-            importance = 1.0
-            if self._importance == "mtr":
-                importance = self.counters.events / self.counters.candidates / propensity
+        texts = self._texts.of_terms(lessons)
+        # Sums of floats: 0.1 + 0.2 is a hair more than 0.3, and must not count as a reward outside [0, 1].
+        lessons = replace(lessons, rewards=lessons.rewards.round(_REWARD_DECIMALS))
+        start = 0
+        while start < len(lessons):
+            part = slice(start, min([len(lessons), *(start + ridge.room for ridge in self.ridges)]))
+            if self.members:
+                self._learn_members(lessons, part, *self._texts.examples(lessons, standardised, texts, part))
+            self.counters.add(lessons.rewards[part], lessons.candidates[part])
+            for ridge in self.ridges:
+                ridge.learn(lessons, standardised, texts, part)
+            self._join()
+            start = part.stop
+
+    def _learn_members(self, lessons: Lessons, part: slice, plain: list[str], paired: list[str]) -> None:
+        rewards = lessons.rewards[part]
+        importances = np.ones(len(rewards))
+        if self._importance == "mtr":
+            events = self.counters.events + np.arange(1, len(rewards) + 1)
+            candidates = self.counters.candidates + np.cumsum(lessons.candidates[part])
+            importances = events / candidates / lessons.propensities[part]
+        within = np.logical_and.accumulate((rewards >= 0.0) & (rewards <= 1.0)) & self.counters.within_unit
+        rows = zip(plain, paired, rewards.tolist(), importances.tolist(), within.tolist(), strict=True)
+        for without_pairs, with_pairs, reward, importance, within_unit in rows:
             for member in self.members:
-                if member.loss == "squared" or self.counters.within_unit:
+                if member.loss == "squared" or within_unit:
                     member.learn(with_pairs if member.pairs else without_pairs, reward, importance)
 
+    def _join(self) -> None:
+        """Have Vowpal Wabbit's models join where a regression has become too large.
+
+        They begin as if they had predicted as badly as the worst model so far: the models in place keep their lead
+        until the new ones have made up for it.
+        """
+        for ridge in self.ridges:
+            if ridge.full and not any(member.pairs == ridge.pairs for member in self.members):
+                worst = max(each.squared_error for each in self.models)
+                joining = [self._member("squared", ridge.pairs), self._member("logistic", ridge.pairs)]
+                for member in joining:
+                    member.squared_error = worst
+                self.members += joining
+        self.ridges = [ridge for ridge in self.ridges if not (ridge.full and ridge.pairs)]
+
     @property
-    def serving(self) -> Member:
-        """The member with the lowest cumulative squared error; the first of equals."""
-        eligible = [m for m in self.members if m.loss == "squared" or self.counters.within_unit]
-        return min(eligible, key=lambda m: m.squared_error)
+    def models(self) -> list[AnyMember]:
+        """All models of the pool that may serve."""
+        ridges = [
+            RidgeMember(ridge, number, error)
+            for ridge in self.ridges
+            for number, error in enumerate(ridge.squared_errors().tolist())
+        ]
+        return [*ridges, *(m for m in self.members if m.loss == "squared" or self.counters.within_unit)]
+
+    @property
+    def serving(self) -> AnyMember:
+        """The model with the lowest cumulative squared error; the first of equals."""
+        return min(self.models, key=lambda m: m.squared_error)
 
     def snapshot(self) -> Snapshot:
         """The serving model with what was learned beside it."""
-        member = self.serving
+        return self.snapshot_of(self.serving)
+
+    def snapshot_of(self, member: AnyMember) -> Snapshot:
+        """One of the models, with what was learned beside it."""
         return Snapshot(
             loss=member.loss,
             pairs=member.pairs,
-            weights=weights(member.model.save(), member.header),
+            weights=member.weights(),
             standardiser=Standardiser.restore(self.standardiser.state()),
             vocabulary=tuple(
                 known.seen if member.pairs or not known.term.pooled else () for known in self._texts.levels
@@ -213,86 +294,40 @@ class Learner:
 
     def save(self) -> bytes:
         """Everything needed to go on: Vowpal Wabbit's own model files and our state beside them, in a zip archive."""
-        counters = {f: getattr(self.counters, f) for f in Counters.__slots__}
+        files: dict[str, bytes] = {}
+        for i, member in enumerate(self.members):
+            files[f"model-{i}.vw"] = member.model.save()
+        ridges = []
+        for i, ridge in enumerate(self.ridges):
+            state, arrays = ridge.save()
+            ridges.append({"pairs": ridge.pairs, "state": state})
+            files |= {f"ridge-{i}/{name}": array for name, array in arrays.items()}
         meta = {
             "standardiser": self.standardiser.state(),
-            "counters": counters,
+            "counters": {f: getattr(self.counters, f) for f in Counters.__slots__},
             "vocabulary": [known.seen for known in self._texts.levels],
-            "squared_errors": [m.squared_error for m in self.members],
+            "members": [[m.loss, m.pairs, m.squared_error] for m in self.members],
+            "ridges": ridges,
         }
-        models = {f"model-{i}.vw": m.model.save() for i, m in enumerate(self.members)}
-        return pack({"meta.json": orjson.dumps(meta), **models})
+        return pack({"meta.json": orjson.dumps(meta), **files})
 
-
-def _kinds(space: FeatureSpace) -> list[tuple[Literal["squared", "logistic"], bool]]:
-    pairs = (False, True) if space.has_pairs else (False,)
-    return [(loss, p) for loss in ("squared", "logistic") for p in pairs]
+    def _restore(self, saved: bytes) -> None:
+        files = unpack(saved)
+        state: dict[str, Any] = orjson.loads(files["meta.json"])
+        self.standardiser = Standardiser.restore(state["standardiser"])
+        self.counters = Counters(**state["counters"])
+        for known, values in zip(self._texts.levels, state["vocabulary"], strict=True):
+            for value in values:
+                known.get(tuple(value) if isinstance(value, list) else value)
+        for i, (loss, pairs, squared_error) in enumerate(state["members"]):
+            member = self._member(loss, pairs, files[f"model-{i}.vw"])
+            member.squared_error = squared_error
+            self.members.append(member)
+        for i, kept in enumerate(state["ridges"]):
+            prefix = f"ridge-{i}/"
+            arrays = {name.removeprefix(prefix): data for name, data in files.items() if name.startswith(prefix)}
+            self.ridges.append(Ridge(self._space, pairs=kept["pairs"], saved=(kept["state"], arrays)))
 
 
 def _sigmoid(x: float) -> float:
     return 1.0 / (1.0 + exp(min(-x, _LARGEST_EXPONENT)))
-
-
-@dataclass(slots=True)
-class _LevelTexts:
-    """The text of a term's values, remembered: its keys are the vocabulary."""
-
-    space: FeatureSpace
-    term: LevelTerm
-    known: dict[Any, str] = field(default_factory=dict)
-
-    def get(self, value: Any) -> str:  # noqa: ANN401 -- a level, or a tuple of them for a pair
-        text = self.known.get(value)
-        if text is None:
-            values = value if len(self.term.features) > 1 else (value,)
-            text = "".join(f" {name}" for name in self.space.term_levels(self.term, values))
-            if len(self.known) < _VOCABULARY_LIMIT:
-                self.known[value] = text
-        return text
-
-    @property
-    def seen(self) -> tuple[Any, ...]:
-        return tuple(self.known)
-
-
-class _Texts:
-    """Writes the examples of a batch in Vowpal Wabbit's text format, without the label."""
-
-    def __init__(self, space: FeatureSpace) -> None:
-        self._space = space
-        self.levels = [_LevelTexts(space, term) for term in space.terms]
-
-    def examples(self, lessons: Lessons, standardised: NDArray[np.float32]) -> tuple[list[str], list[str]]:
-        """The example of each decision without and with the namespaces of the pairs."""
-        parts: dict[str, list[list[str]]] = {}
-        self._numbers(lessons, standardised, parts)
-        for known in self.levels:
-            columns = [lessons.levels[i] for i in known.term.features]
-            values = columns[0] if len(columns) == 1 else zip(*columns, strict=True)
-            parts.setdefault(known.term.space, []).append([known.get(v) for v in values])
-        plain, paired = [lessons.arms], [lessons.arms]
-        for space, texts in sorted(parts.items()):
-            joined = [f" |{space}" + "".join(row) for row in zip(*texts, strict=True)]
-            paired.append(joined)
-            if space not in self._space.pooled_spaces:
-                plain.append(joined)
-        plain_texts = ["".join(row) for row in zip(*plain, strict=True)]
-        if len(plain) == len(paired):
-            return plain_texts, plain_texts
-        return plain_texts, ["".join(row) for row in zip(*paired, strict=True)]
-
-    def _numbers(self, lessons: Lessons, standardised: NDArray[np.float32], parts: dict[str, list[list[str]]]) -> None:
-        numbers: dict[str, dict[int, str]] = {}
-        flags: dict[int, tuple[str, str]] = {}
-        for column in self._space.columns:
-            if column.flag:
-                flags[column.number] = (column.space, column.text)
-            else:
-                numbers.setdefault(column.space, {})[column.number] = column.text
-        for space, names in numbers.items():
-            form = "".join(f" {text}:%.9g" for text in names.values())
-            parts.setdefault(space, []).append([form % tuple(row) for row in standardised[:, list(names)].tolist()])
-        if flags:
-            missing = np.isnan(lessons.numbers) & ~lessons.unseen
-            for number, (space, text) in flags.items():
-                parts[space].append([f" {text}" if m else "" for m in missing[:, number].tolist()])

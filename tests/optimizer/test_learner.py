@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from math import sqrt
 from typing import TYPE_CHECKING, Literal
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -77,7 +78,7 @@ def test_the_weights_are_those_that_vowpal_wabbit_learns_from_the_same_examples(
 ) -> None:
     space = space_of(campaign)
     past = log(np.random.default_rng(seed), space, 40)
-    learner = Learner(space, "one")
+    learner = Learner(space, "one", second_order=False)
     learner.learn(past.lessons(space))
     for member in learner.members:
         vw, examples = workspace(options_of(member, space)), Examples(space, past)
@@ -140,19 +141,27 @@ def test_with_mtr_the_weights_are_those_of_cb_adf_trained_on_all_candidates(
 
 
 @settings(max_examples=25)
-@given(campaigns(), seeds, st.sampled_from(["one", "mtr"]), st.lists(st.integers(0, 40), max_size=3))
+@given(
+    campaigns(),
+    seeds,
+    st.sampled_from(["one", "mtr"]),
+    st.lists(st.integers(0, 90), max_size=3),
+    st.sampled_from([0, 30, 2_500]),
+)
 def test_learning_in_pieces_from_saved_states_leaves_the_same_state_to_the_last_bit(
-    campaign: CampaignFile, seed: int, importance: Literal["one", "mtr"], cuts: list[int]
+    campaign: CampaignFile, seed: int, importance: Literal["one", "mtr"], cuts: list[int], limit: int
 ) -> None:
+    """Whatever number of coefficients is too large: with no models but ridge regressions, and with some joining."""
     space = space_of(campaign)
-    past = log(np.random.default_rng(seed), space, 40, (0.0, 0.3, 1.0, 1.5) if seed % 2 else (0.0, 1.0))
-    whole = Learner(space, importance)
-    whole.learn(past.lessons(space))
-    pieces = Learner(space, importance)
-    for start, end in zip([0, *sorted(cuts)], [*sorted(cuts), 40], strict=True):
-        pieces.learn(past.lessons(space, start, end))
-        pieces.snapshot()
-        pieces = Learner(space, importance, pieces.save())
+    past = log(np.random.default_rng(seed), space, 90, (0.0, 0.3, 1.0, 1.5) if seed % 2 else (0.0, 1.0))
+    with patch("optimizer.design.LIMIT", limit):
+        whole = Learner(space, importance)
+        whole.learn(past.lessons(space))
+        pieces = Learner(space, importance)
+        for start, end in zip([0, *sorted(cuts)], [*sorted(cuts), 90], strict=True):
+            pieces.learn(past.lessons(space, start, end))
+            pieces.snapshot()
+            pieces = Learner(space, importance, pieces.save())
     assert pieces.save() == whole.save()
     assert pieces.snapshot().dumps() == whole.snapshot().dumps()
 
@@ -213,7 +222,7 @@ def test_multiplying_all_rewards_changes_no_distribution(seed: int, factor: floa
 def test_logistic_models_are_out_for_good_once_a_reward_was_not_between_0_and_1(out_of_range: float) -> None:
     space = space_of(campaign_of(features=("k0",)))
     rng = np.random.default_rng(0)
-    learner = Learner(space, "one")
+    learner = Learner(space, "one", second_order=False)
     learner.learn(log(rng, space, 60, (0.0, 1.0)).lessons(space))
     logistic = [m for m in learner.members if m.loss == "logistic"]
     for member in logistic:
@@ -246,9 +255,9 @@ def test_rounding_in_sums_of_rewards_does_not_take_a_reward_out_of_its_range(fac
 def test_the_deviation_of_rewards_counts_half_a_reward_of_zero() -> None:
     counters = Counters()
     assert counters.sigma == 0.0
-    counters.add(1.0, 3)
+    counters.add(np.ones(1), np.array([3]))
     assert counters.sigma == pytest.approx(sqrt(1 / 1.5 - (1 / 1.5) ** 2))
-    counters.add(0.0, 5)
+    counters.add(np.zeros(1), np.array([5]))
     assert counters.sigma == pytest.approx(sqrt(1 / 2.5 - (1 / 2.5) ** 2))
     assert (counters.events, counters.candidates, counters.reward_sum) == (2, 8, 1.0)
 
@@ -267,7 +276,7 @@ def test_a_value_that_is_the_mean_but_for_rounding_is_given_no_weight() -> None:
     Vowpal Wabbit would take that for the feature's scale, and predict a reward of 1e15 for the next customer.
     """
     space = space_of(campaign_of(messages=2, features=("n0",), no_send=False))
-    learner = Learner(space, "one")
+    learner = Learner(space, "one", second_order=False)
     encoded = space.encode({"n0": np.array([0.3, 1.1, (0.3 + 1.1) / 2])}, {}, 3)
     ones = np.ones(3)
     drawn = np.array([0, 0, 1])
@@ -304,10 +313,11 @@ def test_the_vocabulary_is_what_was_learned_and_is_bounded(monkeypatch: pytest.M
     assert set(seen[0]) == set(columns[0])
     assert set(seen[1]) == {None, True, False}
     assert set(seen[2]) == set(columns[1])
-    monkeypatch.setattr("optimizer.learner._VOCABULARY_LIMIT", 3)
+    monkeypatch.setattr("optimizer.texts._VOCABULARY_LIMIT", 3)
     bounded = Learner(space, "one")
     bounded.learn(past.lessons(space))
-    assert [len(values) for values in bounded.snapshot().vocabulary] == [3, 3, 3, 3]
+    paired = next(model for model in bounded.models if model.pairs)
+    assert [len(values) for values in bounded.snapshot_of(paired).vocabulary] == [3, 3, 3, 3]
     assert (scores_of(bounded, space) == scores_of(learner, space)).all()
 
 

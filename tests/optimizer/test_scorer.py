@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
@@ -15,7 +14,6 @@ from optimizer.features import Encoded, FeatureSpace
 from optimizer.learner import Learner
 from optimizer.scorer import TILE, Scorer
 from optimizer.snapshot import Snapshot
-from optimizer.vw import weights
 from tests.optimizer.kernel import (
     WORDS,
     campaign_of,
@@ -36,20 +34,14 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from optimizer.campaign import CampaignFile
-    from optimizer.learner import Member
+    from optimizer.learner import AnyMember
 
 TOLERANCE = 1e-5
 
 
-def snapshot_of(learner: Learner, member: Member) -> Snapshot:
+def snapshot_of(learner: Learner, member: AnyMember) -> Snapshot:
     """What would be published if this member of the pool served, through the bytes that are stored."""
-    published = replace(
-        learner.snapshot(),
-        loss=member.loss,
-        pairs=member.pairs,
-        weights=weights(member.model.save(), member.header),
-    )
-    return Snapshot.loads(published.dumps())
+    return Snapshot.loads(learner.snapshot_of(member).dumps())
 
 
 def scorer_of(snapshot: Snapshot, space: FeatureSpace) -> Scorer:
@@ -68,7 +60,7 @@ def test_the_scores_of_every_model_of_the_pool_are_vowpal_wabbits_own_prediction
     """With categories that were never learned, and arms that were added since."""
     rng = np.random.default_rng(seed)
     learned = space_of(campaign)
-    learner = Learner(learned, "one")
+    learner = Learner(learned, "one", second_order=False)
     learner.learn(log(rng, learned, 40).lessons(learned))
 
     next_version = grown(campaign)
@@ -101,7 +93,7 @@ def test_different_weekdays_and_days_ahead_give_the_scores_of_their_own_examples
     campaign = campaign_of(channels=1, slots=2, features=("n0", "k0"))
     space = space_of(campaign)
     rng = np.random.default_rng(1)
-    learner = Learner(space, "one")
+    learner = Learner(space, "one", second_order=False)
     learner.learn(log(rng, space, 300).lessons(space))
     member = learner.members[0]
     snapshot = snapshot_of(learner, member)
@@ -125,11 +117,11 @@ def test_a_batch_of_one_and_of_many_agree_to_the_last_bit(
 ) -> None:
     rng = np.random.default_rng(seed)
     space = space_of(campaign)
-    learner = Learner(space, "one")
+    learner = Learner(space, "one", second_order=bool(seed % 2))
     learner.learn(log(rng, space, 30).lessons(space))
     encoded = customers(rng, n, len(space.catalog.channels), WORDS).encoded(space)
     variants = space.catalog.schedule(ZoneInfo("UTC"), now).variants
-    for member in learner.members:
+    for member in learner.models:
         snapshot = snapshot_of(learner, member)
         together = scorer_of(snapshot, space).scores(encoded, variants)
         scorer = scorer_of(snapshot, space)
