@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from estimators.bandits import clopper_pearson as vw_clopper_pearson
 from estimators.bandits import cressieread, gaussian, ips, snips
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from optimizer.evaluation.clopper_pearson import clopper_pearson
 from optimizer.evaluation.cressie_read import CressieRead, Likelihood
 from optimizer.evaluation.estimators import IPS, SNIPS
 from optimizer.evaluation.intervals import StudentT
@@ -146,6 +148,22 @@ def test_a_row_of_a_report_says_what_is_assumed() -> None:
     assert UNIT.row("p", sums, weights, 400).warnings == ()
 
 
+@given(some_rows(), st.sampled_from([0.8, 0.95, 0.99]))
+def test_the_binomial_interval_is_vw_estimators(rows: Judged, confidence: float) -> None:
+    theirs = fed(vw_clopper_pearson.Interval(), rows).get(1.0 - confidence)
+    ends = clopper_pearson(float(rows.weight @ rows.reward), Weights.of(rows.weight), confidence)
+    if rows.weight.any():
+        assert ends == pytest.approx(theirs, rel=1e-9, abs=1e-12)
+    else:
+        assert np.isnan(ends).all()
+
+
+def test_the_binomial_interval_is_that_of_the_binomial_distribution() -> None:
+    low, high = clopper_pearson(7.0, Weights.of(np.ones(40)))
+    assert stats.binom.sf(6, 40, low) == pytest.approx(0.025)
+    assert stats.binom.cdf(7, 40, high) == pytest.approx(0.025)
+
+
 @pytest.mark.skipif(not (SHARED / "obd").exists(), reason="the Open Bandit sample is not there: set SHARED_DATA")
 def test_the_open_bandit_sample_gives_the_figures_of_vw_estimators() -> None:
     import polars as pl  # noqa: PLC0415 - only here
@@ -173,3 +191,5 @@ def test_the_open_bandit_sample_gives_the_figures_of_vw_estimators() -> None:
     factor = stats.t.ppf(0.975, 9_999) / stats.norm.ppf(0.975)
     middle = (published[0] + published[1]) / 2
     assert ours == pytest.approx((middle + factor * (published[0] - middle), middle + factor * (published[1] - middle)))
+    ends = clopper_pearson(float(rows.weight @ rows.reward), Weights.of(rows.weight))
+    assert ends == pytest.approx([0.000687, 0.015074], abs=5e-7)
