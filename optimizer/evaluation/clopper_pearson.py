@@ -1,8 +1,8 @@
 """An interval for IPS from the binomial distribution, for very few rows with a reward.
 
-Clopper and Pearson, "The use of confidence or fiducial limits illustrated in the case of the binomial" (1934), exact for
-rewards of 0 and 1 under weights that are all alike. With others it takes the rows for n / W trials, of which the sum of
-w r / W succeeded, W being the largest weight: what vw-estimators and its users do, with no proof behind it.
+Clopper and Pearson, "The use of confidence or fiducial limits illustrated in the case of the binomial" (1934), exact
+for rewards of 0 and 1 under weights that are all alike. With others it takes the rows for n / W trials, of which the
+sum of w r / W succeeded, W being the largest weight: what vw-estimators and its users do, with no proof behind it.
 """
 
 from __future__ import annotations
