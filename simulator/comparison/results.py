@@ -83,18 +83,15 @@ class AuditResult:
         found = [f"{self.checks:,} sums of draws and weights were looked at"]
         flagged = [check for check in self.worst if check.flagged]
         if flagged:
-            first = flagged[0]
-            whose = f"arm {first.arm}" if first.arm else "all arms"
-            found.append(
-                f"{len(flagged):,} of them cannot be chance, the worst that of {whose} ({first.what}): "
-                f"{first.by} come to {first.found:,.1f} instead of {first.expected:,.1f}"
-            )
+            found.append(f"{len(flagged):,} of them cannot be chance; {flagged[0]}")
         else:
-            found.append("none of them is further from what is expected than chance may bring it")
+            found.append("none is further from what is expected than chance may bring it")
         if self.impossible:
             found.append(f"{self.impossible:,} rows cannot be right at all, row {self.example:,} the first")
-        verdict = "They can" if self.holds else "They are wrong, and so is whatever rests on them"
-        return f"{verdict}: {'; '.join(found)}."
+        # That sums of 1 / p are too small is no proof: see `Check`.
+        proven = self.impossible or any(check.z > 0.0 or check.by == "draws" for check in flagged)
+        doubt = "They cannot be right, and whatever rests on them is wrong" if proven else "They are doubtful"
+        return f"{'They can be' if self.holds else doubt}: {'; '.join(found)}."
 
 
 @dataclass(frozen=True, slots=True)

@@ -168,26 +168,6 @@ def test_a_log_of_the_service_is_judged_with_what_it_knows(tmp_path: Path) -> No
 
 
 @pytest.mark.skipif(not (SHARED / "obd").exists(), reason="the shared data is not there: set SHARED_DATA")
-def test_the_open_bandits_published_figures_come_out_of_the_command(tmp_path: Path) -> None:
-    log, table = SHARED / "obd" / "random_all.csv.gz", SHARED / "obd" / "bts_action_dist_all.npy"
-    done = run("evaluate", log, "--policy", table, "--estimator", "ips", "--out", tmp_path)
-    assert done.exit_code == 0, done.output
-    found = policies(json.loads((tmp_path / "comparison.json").read_bytes()))
-    assert len(found) == 83
-    thompson = found["bts_action_dist_all"]
-    said = {each["estimator"]: each["value"] for each in thompson["estimates"]}
-    first = thompson["estimates"][0]
-    assert first["value"] == pytest.approx(0.004553, abs=5e-7)
-    assert said["snips"] == pytest.approx(0.004776, abs=5e-7)
-    assert first["mean_weight"] == pytest.approx(0.9533, abs=5e-5)
-    assert first["largest_weight"] == pytest.approx(19.60, abs=5e-3)
-    assert first["effective"] == pytest.approx(1639.5, abs=0.05)
-    assert found["logged"]["estimates"][0]["value"] == pytest.approx(0.0038)
-    assert thompson["verdict"] == "not known"
-    assert thompson["over_time"][-1]["always"]["high"] == pytest.approx(0.1412, abs=5e-5)
-
-
-@pytest.mark.skipif(not (SHARED / "obd").exists(), reason="the shared data is not there: set SHARED_DATA")
 def test_a_table_goes_by_the_place_on_the_page() -> None:
     log = Log.join(list(OpenBanditLog(SHARED / "obd" / "random_all.csv.gz").chunks(Intake())))
     table = np.load(SHARED / "obd" / "bts_action_dist_all.npy")

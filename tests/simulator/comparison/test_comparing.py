@@ -192,9 +192,11 @@ def test_a_log_without_context_is_ranked_by_snips_and_has_no_model() -> None:
 def test_propensities_that_cannot_be_right_are_told() -> None:
     assert compared(two_sides(3_000)).audit.holds
     log = replace(two_sides(3_000), distribution=None)
-    wrong = compared(replace(log, propensity=np.full(3_000, 1 / 3)))
-    assert not wrong.audit.holds
-    assert wrong.audit.told.startswith("They are wrong, and so is whatever rests on them")
+    doubtful = compared(replace(log, propensity=np.full(3_000, 1 / 3))).audit
+    assert not doubtful.holds
+    assert doubtful.told.startswith("They are doubtful: 4 sums")
+    proven = compared(replace(log, propensity=log.propensity / 2.0)).audit
+    assert proven.told.startswith("They cannot be right, and whatever rests on them is wrong")
 
 
 def test_sequences_need_the_bounds_of_rewards_and_hold_the_truth_at_the_end() -> None:

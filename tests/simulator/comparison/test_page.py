@@ -121,8 +121,8 @@ def test_refusals_are_told_as_such_and_so_is_the_doubt_about_propensities(text: 
     assert re.search(r"more cannot be judged: the log has nothing on gift \(\d+\.\d+% of its choices\)", text)
     wrong = replace(two_sides(6_000), distribution=None, propensity=np.full(6_000, 1 / 3))
     found = compare("log", Memory(wrong), Intake(), Question(campaigns={}), Here())
-    assert "They are wrong, and so is whatever rests on them" in page(found).split("<h2>")[0]
-    assert "They can:" in text
+    assert "propensities: They are doubtful" in page(found).split("<h2>")[0]
+    assert "They can be:" in text
 
 
 def test_the_same_comparison_makes_the_same_page(comparison: Comparison, text: str) -> None:
