@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 import fsspec
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from optimizer.clock import from_us
@@ -192,6 +194,34 @@ def test_parts_read_by_others_are_the_log(shared: Rig, tmp_path: Path, monkeypat
     assert_equal(Log.join([part.read(intake) for part, intake in zip(found, intakes, strict=True)]), whole)
     assert_equal(read(path)[0], whole)
     assert sum((intake.passed for intake in intakes), Counter()) == read(path)[1].passed
+
+
+def test_rows_that_were_changed_since_are_put_aside(shared: Rig, tmp_path: Path) -> None:
+    path = exported(shared, tmp_path / "log.parquet")
+    whole, _ = read(path)
+    facts = pq.read_metadata(path).metadata[service.FACTS]
+    rows = pq.read_table(path).to_pylist()
+    mine = [i for i, row in enumerate(rows) if row["learn"]]
+    rows[mine[0]]["propensity"] = 2.0
+    rows[mine[1]]["arm"] = "unheard/of"
+    rows[mine[2]]["context"] = "{"
+    rows[mine[3]]["probabilities"] = [1.0] * (1 + len(rows[mine[3]]["candidates"]))
+    rows[mine[4]]["matures_at"] = None
+    # The attribute had another type then: it is missing.
+    rows[mine[5]]["context"] = json.dumps({"attributes": {"plan": 7, "tags": "a", "age": True}})
+    table = pa.Table.from_pylist(rows, schema=service.SCHEMA).replace_schema_metadata({service.FACTS: facts})
+    pq.write_table(table, path)
+    with Intake(rejects=tmp_path / "rejects") as intake:
+        log = Log.join(list(open_log(path).chunks(intake)))
+    assert intake.rejected == 5
+    assert [problem.line for problem in intake.problems] == [place + 1 for place in mine[:5]]
+    assert "export the log again" in str(intake.problems[0])
+    rejected = [json.loads(line) for line in (tmp_path / "rejects").read_text().splitlines()]
+    assert [row["decision_id"] for row in rejected] == [rows[place]["decision_id"] for place in mine[:5]]
+    assert log.reward.tolist() == whole.reward[5:].tolist()
+    assert (log.context["plan"][0], log.context["tags"][0]) == (None, None)
+    assert np.isnan(log.context["age"][0])
+    assert log.context["plan"][1:].tolist() == whole.context["plan"][6:].tolist()
 
 
 def test_a_log_lies_where_fsspec_reaches_and_may_be_several_files(shared: Rig, tmp_path: Path) -> None:
