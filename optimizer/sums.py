@@ -7,6 +7,7 @@ this is a small matrix for each message.
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -118,8 +119,7 @@ def _add_products(
         _add_sums(totals.reshape(len(totals), -1), keys, left * right)
         return
     order, starts = _grouped(keys)
-    ends = [*starts[1:].tolist(), len(order)]
-    for start, end in zip(starts.tolist(), ends, strict=True):
+    for start, end in pairwise([*starts.tolist(), len(order)]):
         rows = order[start:end]
         totals[keys[rows[0]]] += left[rows].T @ right[rows]
 
