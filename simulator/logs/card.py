@@ -193,8 +193,8 @@ class DataCard:
             ),
             *_table(("group", "decisions"), [(name, f"{n:,}") for name, n in self.groups.items()]),
             (
-                f"Of {total:,} decisions {self.closed:,} are closed, and {self.learned:,} are learned from, with a mean "
-                f"reward of {_number(self.reward_mean)}. The smallest propensity of a random draw is "
+                f"Of {total:,} decisions {self.closed:,} are closed, and {self.learned:,} are learned from, with a "
+                f"mean reward of {_number(self.reward_mean)}. The smallest propensity of a random draw is "
                 f"{_number(self.propensity_min)}."
             ),
             "",
