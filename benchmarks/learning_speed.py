@@ -10,7 +10,7 @@ import numpy as np
 
 from benchmarks import peer, shop
 from benchmarks.figures import Figure, rates, ratio
-from benchmarks.learning import campaign as messages_only
+from benchmarks.problems import campaign as messages_only
 from optimizer.decider import Decider
 from optimizer.learner import Learner, Lessons
 

@@ -11,8 +11,7 @@ from mabwiser.mab import MAB, LearningPolicy
 from threadpoolctl import threadpool_limits
 
 from benchmarks.figures import Figure, rates, ratio
-from benchmarks.learning import campaign
-from benchmarks.online import NOW
+from benchmarks.problems import NOW, campaign
 from optimizer.decider import Decider
 from optimizer.groups import GROUPS, Group
 from optimizer.learner import Learner, Lessons

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from benchmarks import data
-from benchmarks.online import NOW
 from optimizer.attributes import to_columns
 from optimizer.campaign import CampaignFile
 from optimizer.config import load_attributes, load_campaign, load_file
@@ -32,6 +32,7 @@ LIKES = {
     ("Anna", "afternoon"): "politics",
 }
 HILLSTROM = "hillstrom.csv.gz"
+NOW = datetime(2026, 1, 5, 12, tzinfo=UTC)
 
 
 class Stream:
@@ -77,7 +78,7 @@ def multiclass(name: str, seed: int) -> Stream:
     table = table[np.random.default_rng(seed).permutation(len(table))]
     classes, best = np.unique(table[:, -1].astype(np.intp), return_inverse=True)
     context = {f"x{i}": column for i, column in enumerate(table[:, :-1].T)}
-    made = _campaign([{"name": name, "type": "number"} for name in context], [f"class{c}" for c in classes])
+    made = campaign([{"name": name, "type": "number"} for name in context], [f"class{c}" for c in classes])
     return Stream(made, context, partial(_hits, best), len(table))
 
 
@@ -87,28 +88,28 @@ def tutorial(seed: int, n: int = 5_000) -> Stream:
     user, time = rng.choice(["Tom", "Anna"], n), rng.choice(["morning", "afternoon"], n)
     best = np.array([ARTICLES.index(LIKES[str(u), str(t)]) for u, t in zip(user, time, strict=True)])
     context = {"user": user.astype(object), "time_of_day": time.astype(object)}
-    made = _campaign([{"name": name, "type": "category"} for name in context], list(ARTICLES))
+    made = campaign([{"name": name, "type": "category"} for name in context], list(ARTICLES))
     return Stream(made, context, partial(_hits, best), n)
 
 
 def hillstrom(seed: int) -> Stream:
     """Hillstrom's e-mail test in a random order, visits as rewards; who got another arm in the test is not seen."""
-    campaign, context, logged, visited = _hillstrom()
+    made, context, logged, visited = _hillstrom()
     order = np.random.default_rng(seed).permutation(len(logged))
     shuffled = {name: column[order] for name, column in context.items()}
-    return Stream(campaign, shuffled, partial(_matches, logged[order], visited[order]), len(order))
+    return Stream(made, shuffled, partial(_matches, logged[order], visited[order]), len(order))
 
 
 @cache
 def _hillstrom() -> tuple[CampaignFile, Mapping[str, NDArray[Any]], Indices, NDArray[np.float64]]:
     attributes = load_attributes(data.CONFIGS / "attributes.yaml")
-    campaign = load_campaign(data.CONFIGS / "hillstrom.yaml", attributes)
+    made = load_campaign(data.CONFIGS / "hillstrom.yaml", attributes)
     layout = load_file(data.CONFIGS / "worlds" / "hillstrom.yaml", LogFormat)
     rows = LoggedWorld.read(data.shared(HILLSTROM), layout).rows
-    index = Decider(campaign).catalog.index
+    index = Decider(made).catalog.index
     logged = np.array([index[row.arm_id] for row in rows], np.intp)
     visited = np.array([row.outcomes["visited"] for row in rows])
-    return campaign, to_columns([row.attributes for row in rows], attributes.types), logged, visited
+    return made, to_columns([row.attributes for row in rows], attributes.types), logged, visited
 
 
 def _hits(best: Indices, places: Indices, arms: Indices) -> Outcome:
@@ -119,7 +120,8 @@ def _matches(logged: Indices, visited: NDArray[np.float64], places: Indices, arm
     return Outcome(visited[places], logged[places] == arms)
 
 
-def _campaign(features: list[dict[str, Any]], messages: list[str]) -> CampaignFile:
+def campaign(features: list[dict[str, Any]], messages: list[str]) -> CampaignFile:
+    """A campaign of messages only with all the defaults."""
     return CampaignFile.model_validate(
         {
             "version": 1,
