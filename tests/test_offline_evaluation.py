@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import importlib
 import json
 import os
 import re
@@ -59,6 +61,17 @@ def test_the_page_shows_what_its_commands_print_but_for_the_digits(session: tupl
     for text in shown:
         for line in text.splitlines():
             assert NUMBER.sub("#", line.rstrip()) in lines, f"{line!r} is not among:\n{printed}"
+
+
+def test_what_the_pages_python_imports_is_there() -> None:
+    found = 0
+    for tree in (ast.parse(text) for language, text in BLOCKS if language == "python"):
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and node.module is not None:
+                module = importlib.import_module(node.module)
+                found += len(node.names)
+                assert all(hasattr(module, each.name) for each in node.names), ast.unparse(node)
+    assert found > 30
 
 
 def test_the_constant_arms_of_hillstrom_are_worth_what_is_published(session: tuple[str, Path]) -> None:
