@@ -70,10 +70,11 @@ class Encoder:
         columns: list[int] = []
         for term, known in zip(self._terms, self._levels, strict=True):
             values = list(zip(*(encoded.levels[f] for f in term.features), strict=True))
-            for value in set(values) - known.keys():
-                found = self._places(term, value, growing=growing)
-                if found is not None:
-                    known[value] = found
+            if growing:
+                # In the order of the rows: that of a set of texts differs from process to process.
+                known.update(
+                    {value: self._places(term, value) for value in dict.fromkeys(values) if value not in known}
+                )
             for row, value in enumerate(values):
                 places = known.get(value, ())
                 rows += [row] * len(places)
@@ -85,10 +86,8 @@ class Encoder:
         out[rows, columns] = 1.0
         return out
 
-    def _places(self, term: LevelTerm, value: tuple[Any, ...], *, growing: bool) -> tuple[int, ...] | None:
-        """The columns that a value switches on; None where it is unknown and not to be learned."""
-        if not growing:
-            return None
+    def _places(self, term: LevelTerm, value: tuple[Any, ...]) -> tuple[int, ...]:
+        """The columns that a value switches on, new ones where it is new."""
         start = 1 + len(self.space.columns)
         return tuple(
             self._columns.setdefault((term, name), start + len(self._columns))
