@@ -30,6 +30,7 @@ class Figure:
     @classmethod
     def of(cls, value: float, gradient: Floats, moments: Moments) -> Figure:
         """A function's value, and its derivatives by the sums that `moments` has: (M + 1,), rows at index 0."""
+        value = float(value)
         if not isfinite(value):
             return cls(None)
         variance = moments.variance(gradient)

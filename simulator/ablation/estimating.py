@@ -11,9 +11,10 @@ two halves of the rows: where a regression errs by a little e, its own idea of i
 as much as the option it takes falls short, both being of the order e^2; so each half's idea of its policy, less the
 other half's idea of it, is twice what that policy falls short by. Errors of e^2 halve with twice the rows: a quarter of
 that difference is what the policy of all rows falls short by, and is added. The first-order error of V(S) is that of
-DR; what is added is an approximation that is the better, the smaller it is. The intervals are widened by it.
-
-Intervals are of the delta method, with customers as the units.
+DR; what is added is an approximation that is the better, the smaller it is: what has many columns that say little gets
+too much of it, and what has much to learn too little. So the intervals, of the delta method with customers as the
+units, are widened to either side by all that was added, as if it might be wrong by as much as itself (in the spirit of
+Armstrong and Kolesar, "Optimal inference in a class of regression models", Econometrica 2018).
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
     from optimizer.evaluation.log import Log
 
 FOLDS: Final = 5
-FEWEST_ROWS: Final = 20
+FEWEST_ROWS: Final = 100
 """How many rows there have to be for each coefficient of the largest regression."""
 
 _AT_ONCE: Final = 20_000

@@ -137,5 +137,5 @@ class _Linear:
 def _widened(figure: Figure, by: float) -> Figure:
     if figure.value is None or figure.low is None or figure.high is None:
         return figure
-    half = float(np.hypot(figure.high - figure.value, by))
+    half = figure.high - figure.value + abs(by)
     return Figure(figure.value, figure.value - half, figure.value + half)

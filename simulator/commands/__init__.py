@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from simulator.commands import evaluating, exporting, rehearsing, scoring, what_if
+from simulator.commands import ablation, evaluating, exporting, rehearsing, scoring, what_if
 
 if TYPE_CHECKING:
     import typer
@@ -13,5 +13,6 @@ if TYPE_CHECKING:
 def register(app: typer.Typer) -> None:
     """Add them to the command line."""
     rehearsed = (rehearsing.simulate, rehearsing.replay, rehearsing.demo)
-    for command in (*rehearsed, exporting.export, evaluating.evaluate, scoring.score, what_if.whatif):
+    judged = (evaluating.evaluate, what_if.whatif, ablation.ablation)
+    for command in (*rehearsed, exporting.export, *judged, scoring.score):
         app.command()(command)

@@ -109,7 +109,7 @@ def test_the_same_configuration_differs_by_exactly_nothing(loop: ClosedLoop) -> 
 def test_the_current_configuration_is_worth_what_treatment_earned(loop: ClosedLoop) -> None:
     found = judged(loop)
     share = {each.group: each.share for each in found.strata}
-    assert share["treatment"] > 0.9
+    assert share["treatment"] > 0.7
     assert share["treatment"] + share["random_control"] == pytest.approx(1.0)
     assert found.decisions == sum(each.decisions for each in found.strata)
 
