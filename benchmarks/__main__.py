@@ -6,6 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from benchmarks import (
+    ablation,
     bulk,
     cluster,
     contact,
@@ -55,6 +56,7 @@ PARTS: dict[str, ModuleType] = {
         open_bandit,
         reward_models,
         coverage,
+        ablation,
         resampling,
         open_bandit_size,
         cluster,
