@@ -96,21 +96,21 @@ def test_bagging_is_the_vote_of_models_that_saw_each_decision_a_poisson_number_o
 
 
 def test_the_factorial_runs_are_those_of_the_closed_loop() -> None:
-    # 200 customers, three runs, arms drawn uniformly in both: the same people at the same instants, and states that are
+    # 200 customers, two runs, arms drawn uniformly in both: the same people at the same instants, and states that are
     # worth the same, from chance and from the best arm, within 2%.
     uniformly = CampaignFile.model_validate(
         {**FACTORIAL.model_dump(mode="json", by_alias=True), "policy": {"kind": "uniform"}}
     )
     runs = FactorialRuns(uniformly, 200, 1)
-    told = list(play(Uniform(uniformly), runs.turns(6), 1))
-    loop = rehearsed(6, customers=200, campaign=uniformly)
+    told = list(play(Uniform(uniformly), runs.turns(4), 1))
+    loop = rehearsed(4, customers=200, campaign=uniformly)
     treated = loop.measured.where(loop.measured.group == Group.TREATMENT.value)
     mine = Measured.concatenate(runs.measured)
     assert len(mine) == len(treated)
     np.testing.assert_array_equal(np.unique(mine.decided_us), np.unique(treated.decided_us))
     for name in ("best", "uniform"):
         assert abs(getattr(mine, name).mean() / getattr(treated, name).mean() - 1.0) < 0.02
-    assert len(told) == 3
+    assert len(told) == 2
 
 
 def test_the_history_of_the_factorial_runs_is_what_was_sent() -> None:
