@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
-from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -99,6 +99,9 @@ def compare(path: str, reader: LogReader, intake: Intake, question: Question, wo
     policies += [Constant(arm, otherwise if arm != otherwise else None) for arm in survey.arms]
     policies += [_table(name, table, survey, arms) for name, table in question.tables.items()]
     policies += [Learned(name) for name in learners]
+    twice = [name for name, times in Counter(each.name for each in policies).items() if times > 1]
+    if twice:
+        raise InvalidInput(f"two policies are called {twice[0]!r}: name the file of one of them otherwise")
     customers = survey.distinct_customers
     rewards = _bounds(path, question, survey)
     followed = [place for place, each in enumerate(policies) if len(policies) <= MOST or not isinstance(each, Constant)]
@@ -202,17 +205,18 @@ def _todo(
     reader: LogReader, survey: Survey, learners: Mapping[str, Progressive], arms: tuple[str, ...]
 ) -> Iterator[Part]:
     """The parts of the log. Policies that learn see each of them here, in its turn, before it is judged anywhere."""
-    firsts = np.cumsum([0, *survey.sizes]).tolist()
-    parts = parts_of(reader)
+    parts, first = parts_of(reader), 0
     if parts is not None and not learners:
-        for part, first in zip(parts, firsts, strict=False):
+        for part, size in zip(parts, survey.sizes, strict=True):
             yield Part(part, first, {})
+            first += size
         return
-    for log, (first, end) in zip(reader.chunks(Intake()), pairwise(firsts), strict=True):
-        if len(log) != end - first:
-            raise InvalidInput("the log has changed while it was read: begin again")
+    for log in reader.chunks(Intake()):
         whole = log.over(arms)
         yield Part(Read(log), first, {name: each.probabilities(whole) for name, each in learners.items()})
+        first += len(log)
+    if first != survey.rows:
+        raise InvalidInput(f"the log had {survey.rows:,} decisions, and then {first:,}: it changed while it was read")
 
 
 def _counts(intake: Intake) -> str:

@@ -95,7 +95,7 @@ def _answer(comparison: Comparison, digits: Digits) -> Iterator[str]:
         )
     yield f'<p class="answer">{"".join(words)}</p>'
     for each in judged:
-        if each.kind == "campaign" and each is not best:
+        if each.kind in {"campaign", "table"} and each is not best:
             ahead = comparison.policies[0]
             yield (
                 f'<p class="answer"><strong>{escape(each.name)}</strong> is number {each.rank}: no gain over '

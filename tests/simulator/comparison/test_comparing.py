@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from math import sqrt
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -122,6 +123,48 @@ def test_chunks_and_workers_make_no_difference(each: int) -> None:
         assert one.name == other.name
         for a, b in zip(one.estimates, other.estimates, strict=True):
             assert (a.value, a.low, a.high) == pytest.approx((b.value, b.low, b.high), rel=1e-9)
+
+
+@pytest.mark.parametrize("learning", [False, True])
+def test_a_log_in_parts_is_judged_as_one_in_chunks(*, learning: bool) -> None:
+    @dataclass(frozen=True)
+    class Rows:
+        log: Log
+
+        def read(self, intake: Intake | None = None) -> Log:
+            if intake is not None:
+                intake.taken += len(self.log)
+            return self.log
+
+    class Parted(Memory):
+        def parts(self) -> list[Rows]:
+            return [Rows(self.log.take(slice(start, start + 700))) for start in range(0, len(self.log), 700)]
+
+    log = two_sides(2_000)
+    question = Question(campaigns={"sides": SIDES} if learning else {}, publish_every=300)
+    chunks, parts = Intake(), Intake()
+    one = compare("log", Memory(log, 300), chunks, question, Here())
+    other = compare("log", Parted(log, 300), parts, question, Here())
+    assert chunks.taken == parts.taken == 2_000
+    for a, b in zip(one.policies, other.policies, strict=True):
+        assert a.name == b.name
+        assert [e.value for e in a.estimates] == pytest.approx([e.value for e in b.estimates])
+
+
+def test_a_policy_may_not_have_the_name_of_another() -> None:
+    with pytest.raises(InvalidInput, match="two policies are called 'uniform'"):
+        compared(two_sides(100), Question(campaigns={"uniform": SIDES}))
+
+
+def test_a_log_that_changes_while_it_is_read_is_an_error() -> None:
+    class Growing(Memory):
+        def chunks(self, intake: Intake) -> Iterator[Log]:
+            # The first look has an intake with a file for rejected rows.
+            for _ in range(2 if intake.rejects is None else 1):
+                yield from Memory.chunks(self, intake)
+
+    with Intake(Path("none")) as intake, pytest.raises(InvalidInput, match="had 100 decisions, and then 200"):
+        compare("log", Growing(two_sides(100)), intake, Question(campaigns={}, estimator="snips"), Here())
 
 
 def test_customers_with_several_rows_are_one_unit() -> None:
