@@ -35,7 +35,10 @@ class Constraint:
 
 
 def constraints(campaign: CampaignFile) -> list[Constraint]:
-    """Every rule of the file that can remove an arm, and every fact that does; what only places a slot is none."""
+    """Every rule of the file that can remove an arm, and what the budget and other campaigns take away.
+
+    Suppression and missing addresses have no price: no configuration may change them.
+    """
     return [*_rules(campaign), *_FACTS]
 
 
@@ -94,11 +97,6 @@ def _dropped(campaign: CampaignFile, keys: tuple[str | int, ...], reason: Reason
 
 
 _FACTS = (
-    Constraint(
-        "suppressed customers and addresses that are missing",
-        Reason.SUPPRESSED,
-        ignored=lambda facts: replace(facts, barred=np.zeros_like(facts.barred)),
-    ),
     Constraint(
         "other campaigns of the exclusion group",
         Reason.EXCLUDED_BY_OTHER_CAMPAIGN,

@@ -35,6 +35,7 @@ HELD: Final = (
 )
 MODELLED: Final = (
     "As the campaign's own models expect; nothing was tried where a rule removed an arm, and the log cannot tell. "
+    "How tired customers would be of more touches is in it as far as the models have learned that. "
     "The interval is that of this expectation over customers; how wrong the models may be is no part of it."
 )
 
@@ -118,7 +119,7 @@ def _untold(judged: Judgement) -> Table:
     table = _table(
         f"Refused: {judged.untold_decisions:,} decisions in which the log cannot tell",
         "What the changed configuration would choose there was never possible in the log, and the figures above leave "
-        "these decisions out. Let random control choose it for a while, and ask again.",
+        "these decisions out. Load the change with a share of random control, and ask again once that has run.",
     )
     table.add_column("arm")
     table.add_column("share of its choices", justify="right")
