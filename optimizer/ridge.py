@@ -69,9 +69,8 @@ class Ridge:
         self._sums = Sums(self.design.shapes)
         for name, array in self._sums.arrays().items():
             array[...] = np.frombuffer(arrays[name]).reshape(array.shape)
-        self._solved = [
-            np.frombuffer(arrays[f"solved-{i}"]).reshape(shape) for i, shape in enumerate(state.get("solved", ()))
-        ]
+        self._index = np.frombuffer(arrays.get("index", b""), np.intp)
+        self._solved = np.frombuffer(arrays.get("solved", b"")).reshape(-1, len(LAMBDAS))
         self._errors = np.array(state.get("errors", [0.0] * len(LAMBDAS)))
         self._events: int = state.get("events", 0)
         self._solve_at: int = state.get("solve_at", 0)
@@ -106,40 +105,47 @@ class Ridge:
 
     def _end_block(self) -> None:
         with _THREADS.limit(limits=1):
-            self._errors = self.squared_errors()
+            self.design.widen()
+            self._errors = self._errors_of(self.design)
             rewards = self._pending.rewards
             self._range = min(self._range[0], float(rewards.min())), max(self._range[1], float(rewards.max()))
-            self.design.widen()
             self._sums.grow(self.design.shapes)
             _add(self._sums, self.design, self._pending)
             self._pending = self.design.nothing
             if self._events >= self._solve_at:
-                every = np.column_stack(_solve(self.design, self._sums, LAMBDAS))
-                of_levels = self.design.coefficients.of_levels @ every
-                self._solved, start = [], 0
-                for levels, columns in self.design.shapes:
-                    part = of_levels[start : start + levels * columns]
-                    self._solved.append(part.reshape(levels, columns, len(LAMBDAS)))
-                    start += levels * columns
-                many = len(self.design.coefficients.index) > _MANY
-                self._solve_at = int(self._events * (_LATER if many else _SOON))
+                self._index = self.design.coefficients.index
+                self._solved = np.column_stack(_solve(self.design, self._sums, LAMBDAS))
+                self._solve_at = int(self._events * (_LATER if len(self._index) > _MANY else _SOON))
 
     def squared_errors(self) -> NDArray[np.float64]:
         """For each lambda the sum of the squared errors so far, predicted before learning.
 
         Predictions are clipped to the range of the rewards so far and 0, as Vowpal Wabbit's are.
         """
+        return self._errors_of(self._wide())
+
+    def _wide(self) -> Design:
+        """The design as it will be at the end of the block."""
+        design = copy(self.design)
+        design.widen()
+        return design
+
+    def _errors_of(self, design: Design) -> NDArray[np.float64]:
         rows = self._pending
         if not len(rows):
             return self._errors
-        z, levels = self.design.context(rows), self.design.levels(rows)
+        coefficients = np.zeros((len(design.coefficients.index), len(LAMBDAS)))
+        coefficients[np.searchsorted(design.coefficients.index, self._index)] = self._solved
+        of_levels = design.coefficients.of_levels @ coefficients
+        z, levels = design.context(rows), design.levels(rows)
         predicted = np.zeros((len(rows), len(LAMBDAS)))
-        for place, solved in enumerate(self._solved):
-            known, columns = solved.shape[:2]
-            there = np.flatnonzero((levels[:, place] >= 0) & (levels[:, place] < known))
+        start = 0
+        for place, (count, columns) in enumerate(design.shapes):
+            mine = of_levels[start : start + count * columns].reshape(count, columns, len(LAMBDAS))
+            start += count * columns
+            there = np.flatnonzero(levels[:, place] >= 0)
             if len(there):
-                coefficients = solved[levels[there, place]]
-                predicted[there] += np.einsum("mp,mpk->mk", z[there, :columns], coefficients)
+                predicted[there] += np.einsum("mp,mpk->mk", z[there, :columns], mine[levels[there, place]])
         low = np.minimum.accumulate(np.minimum(rows.rewards, self._range[0]))
         high = np.maximum.accumulate(np.maximum(rows.rewards, self._range[1]))
         errors = np.clip(predicted, low[:, None], high[:, None]) - rows.rewards[:, None]
@@ -151,12 +157,9 @@ class Ridge:
 
         They are solved for with everything that was learned.
         """
-        design = self.design
         with _THREADS.limit(limits=1):
-            sums = self._sums
+            design, sums = self._wide(), self._sums
             if len(self._pending):
-                design = copy(self.design)
-                design.widen()
                 sums = self._sums.copy()
                 sums.grow(design.shapes)
                 _add(sums, design, self._pending)
@@ -170,7 +173,6 @@ class Ridge:
         rows = self._pending
         state = {
             "design": self.design.state(),
-            "solved": [each.shape for each in self._solved],
             "errors": self._errors.tolist(),
             "events": self._events,
             "solve_at": self._solve_at,
@@ -180,7 +182,7 @@ class Ridge:
             "rewards": rows.rewards.tolist(),
         }
         arrays: dict[str, NDArray[Any]] = {**self._sums.arrays(), "dense": rows.dense}
-        arrays |= {f"solved-{i}": each for i, each in enumerate(self._solved)}
+        arrays |= {"index": self._index, "solved": self._solved}
         return state, {name: array.tobytes() for name, array in arrays.items()}
 
 
