@@ -78,7 +78,7 @@ def simple_log(n: int, worth: float, arms: Sequence[str] = ("a", "b", "no_send")
 def test_the_intervals_hold_the_true_shares(world: FactorialWorld, found: Ablation) -> None:
     history = uniform_histories(60, np.random.default_rng(2))
     values = bucket_values(world.personal[:1_000], history, world.config.strengths, world.config.late_share)
-    # Seeded. Over 20 other seeds 17 to 20 of the intervals held, by bucket, where 19 are expected.
+    # Seeded. Of 10 other logs, with 250,000 decisions, 48 of the 50 intervals held the true share.
     for name, true in {**values.shares, **values.within_execution}.items():
         share = {**found.shares, **found.within_execution}[name]
         assert share.low is not None
