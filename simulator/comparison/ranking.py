@@ -73,12 +73,14 @@ class Ranking:
         self._survey = survey
         self._sequences = sequences
         self._interval = interval
+        # Over time only the estimator that ranks is looked at: its terms alone, policy after policy.
+        ranking = [column for place in range(len(judge.policies)) for column in self._columns(place, 0)]
         self._over: list[tuple[int, Moments, Moments]] = []
         for so_far in accumulate(stretches, lambda one, other: Verdicts.join([one, other])):
             self._whole = so_far
-            here = stretches[len(self._over)].sums.moments()
-            self._over.append((so_far.weights[0].rows, here, so_far.sums.moments()))
-        self._moments = self._over[-1][2]
+            here, past = stretches[len(self._over)].sums.take(ranking), so_far.sums.take(ranking)
+            self._over.append((so_far.weights[0].rows, here.moments(), past.moments()))
+        self._moments = self._whole.sums.moments()
         self._resampled: Any = None
         if isinstance(interval, Bootstrap) and isinstance(self._whole.sums, Totals):
             self._resampled = interval.sums(self._whole.sums)
@@ -184,7 +186,8 @@ class Ranking:
 
     def _span(self, moments: Moments, place: int) -> Span:
         estimator = self._judge.estimators[0]
-        mine = moments.take(self._columns(place, 0))
+        terms = estimator.form.terms
+        mine = moments.take(range(place * terms, (place + 1) * terms))
         value = float(estimator.form.estimate(mine.sums))
         low, high = StudentT(self._interval.confidence).ends([estimator], mine)[0]
         return Span(*(None if isnan(each) else each for each in (value, low, high)))
