@@ -15,7 +15,6 @@ import numpy as np
 from optimizer.exploration import epsilon_greedy, uniform
 from simulator.learners.crosses import Levels
 from simulator.learners.encoding import Encoder
-from simulator.learners.linear import PRIOR
 
 if TYPE_CHECKING:
     from optimizer.campaign import CampaignFile
@@ -36,7 +35,7 @@ class Bagging:
     def __init__(self, campaign: CampaignFile, *, seed: int = 0, pairs: bool = False, bags: int = 5) -> None:
         self.encoder = Encoder(campaign, pairs=pairs)
         levels = Levels.of(self.encoder.space, common=False)
-        self.regressions = [levels.regression(PRIOR) for _ in range(bags)]
+        self.regressions = [levels.regression(levels.prior(self.encoder.length)) for _ in range(bags)]
         self.learned = 0
         self._rng = np.random.default_rng(seed)
 

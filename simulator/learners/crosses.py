@@ -8,6 +8,7 @@ catalog of one dimension without `common`, every arm has a regression of its own
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -62,6 +63,14 @@ class Levels:
         """Whether no two arms share anything."""
         return not len(self.alone) and len(self.crossed) == self.crossed.shape[1] == self.crossed.sum()
 
+    def prior(self, length: float) -> float:
+        """The precision of weights with which, before any data, an arm's expected reward has variance 1.
+
+        Args:
+            length: the expected squared length of a context, each column of which is crossed with the arm's levels.
+        """
+        return float(length * self.crossed.sum(axis=0).mean())
+
     def regression(self, prior: float) -> Regression:
         """One of these crosses; where they are disjoint, one for each arm, which is the same and faster."""
         return Disjoint(self.crossed.shape[1], prior) if self.disjoint else Crossed(self, prior)
@@ -97,7 +106,8 @@ class Crossed:
         taken = roots > 0.0
         x, arms, roots = x[taken], arms[taken], roots[taken]
         crossed = x[:, :, None] * self.levels.crossed.T[arms][:, None, :]
-        rows = np.hstack([self.levels.alone.T[arms], crossed.reshape(len(x), -1)]) * roots[:, None]
+        rows = np.hstack([self.levels.alone.T[arms], crossed.reshape(len(x), math.prod(crossed.shape[1:]))])
+        rows *= roots[:, None]
         self.covariance = absorbed(self.covariance, rows)
         self.moments += (rewards[taken] * roots) @ rows
         self.weights = self.covariance @ self.moments

@@ -46,6 +46,11 @@ class Encoder:
         """Number of columns d, which grows as levels come."""
         return 1 + len(self.space.columns) + len(self._columns)
 
+    @property
+    def length(self) -> int:
+        """The expected squared length of a row: 1 for the constant, each number, and each category."""
+        return 1 + len(self.space.columns) + len(self._terms)
+
     def learn(self, batch: Batch) -> NDArray[np.float64]:
         """Take the rows of `batch` in order; returns them, (n, d), each standardised with itself included."""
         encoded = self.space.encode(batch.context, batch.history, len(batch))

@@ -15,9 +15,6 @@ if TYPE_CHECKING:
     from simulator.learners.interface import Bools, Floats, Taken
     from simulator.learners.regression import Regression
 
-PRIOR = 1.0
-"""The precision of weights before any data; numbers are standardised, so a weight of 1 is a large one."""
-
 
 class Linear(ABC):
     """Uniform until something was learned, then as a subclass chooses from its regression.
@@ -36,7 +33,7 @@ class Linear(ABC):
         levels = (
             Levels.each(len(self.encoder.space.catalog)) if disjoint else Levels.of(self.encoder.space, common=common)
         )
-        self.regression: Regression = levels.regression(PRIOR)
+        self.regression: Regression = levels.regression(levels.prior(self.encoder.length))
         self.learned = 0
 
     def probabilities(self, batch: Batch, allowed: Bools) -> Floats:

@@ -21,7 +21,6 @@ from optimizer.errors import InvalidInput
 from optimizer.exploration import uniform
 from simulator.learners.crosses import Levels
 from simulator.learners.encoding import Encoder
-from simulator.learners.linear import PRIOR
 from simulator.learners.thompson import DRAWS, shares
 
 if TYPE_CHECKING:
@@ -42,6 +41,7 @@ class LogisticThompson:
     Attributes:
         weights, precision: (d, J), those of the crosses of each context column with the levels (see `Levels`).
         alone, alone_precision: (P,) those of pairs of levels.
+        prior: the precision before any data.
     """
 
     def __init__(self, campaign: CampaignFile, *, seed: int = 0, pairs: bool = False, scale: float = 0.3) -> None:
@@ -50,8 +50,9 @@ class LogisticThompson:
         self.scale = scale
         self.learned = 0
         self._seed = seed
+        self.prior = self.levels.prior(self.encoder.length)
         p, j = len(self.levels.alone), len(self.levels.crossed)
-        self.alone, self.alone_precision = np.zeros(p), np.full(p, PRIOR)
+        self.alone, self.alone_precision = np.zeros(p), np.full(p, self.prior)
         self.weights, self.precision = np.zeros((0, j)), np.zeros((0, j))
 
     def probabilities(self, batch: Batch, allowed: Bools) -> Floats:
@@ -81,7 +82,7 @@ class LogisticThompson:
         x = self.encoder.learn(taken.batch)
         new = x.shape[1] - len(self.weights)
         self.weights = np.pad(self.weights, ((0, new), (0, 0)))
-        self.precision = np.pad(self.precision, ((0, new), (0, 0)), constant_values=PRIOR)
+        self.precision = np.pad(self.precision, ((0, new), (0, 0)), constant_values=self.prior)
         self._fit(x, taken.arms, taken.rewards)
         self.learned += len(taken)
 

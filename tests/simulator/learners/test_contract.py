@@ -141,6 +141,17 @@ def test_a_lesson_without_decisions_teaches_nothing(make: Callable[[CampaignFile
     np.testing.assert_allclose(learner.probabilities(batch, np.ones((10, 3), np.bool_)), 1.0 / 3.0)
 
 
+@every
+@campaigns
+def test_decisions_may_be_told_one_by_one(make: Callable[[CampaignFile], Learner], campaign: CampaignFile) -> None:
+    learner = make(campaign)
+    for seed in range(12):
+        taken = drawn(campaign, people(campaign, 1, seed), seed)
+        learner.learn(taken)
+        p = learner.probabilities(taken.batch, taken.allowed)
+        np.testing.assert_allclose(p.sum(axis=1), 1.0, atol=1e-12)
+
+
 @pytest.mark.parametrize("make", [each for each in LEARNERS if each is not Uniform])
 @campaigns
 def test_an_easy_problem_is_learned(make: Callable[[CampaignFile], Learner], campaign: CampaignFile) -> None:

@@ -30,7 +30,7 @@ def needs(name: str) -> pytest.MarkDecorator:
 def test_a_pass_of_linucb_over_penbased_is_that_of_mabwiser() -> None:
     stream = problems.multiclass("penbased", 1)
     ours = DisjointLinUCB(stream.campaign, alpha=0.3)
-    theirs = MAB(list(range(10)), LearningPolicy.LinUCB(alpha=0.3, l2_lambda=1.0))
+    theirs = MAB(list(range(10)), LearningPolicy.LinUCB(alpha=0.3, l2_lambda=17.0))
     encoder = Encoder(stream.campaign, pairs=False)
     hits = []
     for turn, taken in enumerate(play(ours, islice(stream.turns(EVERY), 15), 1)):

@@ -149,3 +149,15 @@ def test_counts_are_repetitions_and_new_columns_start_as_if_they_had_been_zero(*
     asked = rows(20, 15)[0]
     np.testing.assert_allclose(counted.mean(asked), repeated.mean(asked), atol=1e-10)
     np.testing.assert_allclose(counted.width(asked), repeated.width(asked), atol=1e-10)
+
+
+def test_before_any_data_an_arm_may_be_worth_about_a_reward_more_or_less() -> None:
+    levels = Levels.of(Decider(SEVERAL).space, common=True)
+    regression = levels.regression(levels.prior(WIDTH))
+    x, arms, rewards = rows(2_000, 16, arms=levels.crossed.shape[1])
+    regression.learn(x[:0], arms[:0], rewards[:0])
+    # The squared length of a context is WIDTH on average, within 5 of its deviations; pairs of levels add one weight.
+    several = np.mean(regression.width(x) ** 2, axis=0)
+    alone = levels.alone.sum(axis=0) / levels.prior(WIDTH)
+    most = levels.crossed.sum(axis=0) / levels.crossed.sum(axis=0).mean()
+    np.testing.assert_allclose(several - alone, most, rtol=5 * np.sqrt(2 / WIDTH / 2_000))

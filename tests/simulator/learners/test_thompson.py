@@ -52,11 +52,13 @@ def test_the_first_batch_gives_logistic_regressions_weights_and_its_diagonal_cur
     learner = LogisticThompson(SEVERAL)
     phi = design(learner, taken)
     learner.learn(taken)
-    theirs = LogisticRegression(C=1.0, fit_intercept=False, tol=1e-10, max_iter=10_000).fit(phi, taken.rewards)
+    theirs = LogisticRegression(C=1.0 / learner.prior, fit_intercept=False, tol=1e-10, max_iter=10_000).fit(
+        phi, taken.rewards
+    )
     ours = np.concatenate([learner.weights.ravel(), learner.alone])
     np.testing.assert_allclose(ours, theirs.coef_[0], atol=1e-4)
     p = theirs.predict_proba(phi)[:, 1]
-    curvature = 1.0 + (phi**2).T @ (p * (1.0 - p))
+    curvature = learner.prior + (phi**2).T @ (p * (1.0 - p))
     np.testing.assert_allclose(
         np.concatenate([learner.precision.ravel(), learner.alone_precision]), curvature, rtol=1e-3
     )
