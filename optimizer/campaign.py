@@ -54,8 +54,6 @@ NO_SEND: Final = "no_send"
 """The name of the arm that sends nothing."""
 
 _DAY: Final = timedelta(days=1)
-_POOL: Final = "ridge and Vowpal Wabbit"
-"""Which models learn: another pool's saved state cannot be gone on from."""
 
 
 AttributeValue: TypeAlias = Annotated[
@@ -486,15 +484,14 @@ class CampaignFile(Part):
     def learner_key(self) -> str:
         """SHA-256, in hex, of what a learner cannot survive a change of; a new key is learned anew from the log.
 
-        That is the features, the crosses, the dimensions of the arms, the weighing, how a reward is made of events (but
-        not how long it is waited for), and the pool of models itself.
+        That is the features, the crosses, the dimensions of the arms, the weighing, and how a reward is made of events
+        (but not how long it is waited for).
         """
         whole = self.model_dump(mode="json", by_alias=True)
         reward = whole["reward"]
         events = [{key: event[key] for key in ("name", "value", "value_from", "cap")} for event in reward["events"]]
         return _digest(
             {
-                "pool": _POOL,
                 "features": whole["features"],
                 "crosses": whole["policy"]["crosses"],
                 "importance": whole["policy"]["importance"],

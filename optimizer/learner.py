@@ -319,6 +319,12 @@ class Learner:
         for known, values in zip(self._texts.levels, state["vocabulary"], strict=True):
             for value in values:
                 known.get(tuple(value) if isinstance(value, list) else value)
+        if "squared_errors" in state:
+            # Saved before there were ridge regressions: a pool of Vowpal Wabbit's models, which go on.
+            kinds = (False, True) if self._space.has_pairs else (False,)
+            every = [(loss, pairs) for loss in ("squared", "logistic") for pairs in kinds]
+            errors = zip(every, state["squared_errors"], strict=True)
+            state |= {"members": [(*kind, error) for kind, error in errors], "ridges": []}
         for i, (loss, pairs, squared_error) in enumerate(state["members"]):
             member = self._member(loss, pairs, files[f"model-{i}.vw"])
             member.squared_error = squared_error

@@ -38,8 +38,9 @@ LAMBDAS: Final = (1.0, 10.0, 100.0, 1_000.0)
 """Coefficients of a standard deviation of rewards a priori, down to a thirtieth of it: far apart, the best is found by
 how well it predicts."""
 
-_SOON, _LATER = 1.1, 1.5
-_MANY = 500
+_SOON, _LATER, _MANY = 1.1, 2.0, 500
+"""How much more is learned until coefficients are solved for again that predict what follows: with many of them, whose
+solving takes long, twice as much. That decides between models only; what is published is solved for at once."""
 _SMALL, _MIDDLE, _LARGE = 16, 64, 512
 _MIDDLE_FROM, _LARGE_FROM = 256, 2_048
 _THREADS: Final = ThreadpoolController()

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Literal
 from unittest.mock import patch
 
 import numpy as np
+import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -17,6 +18,7 @@ from optimizer.features import FeatureSpace
 from optimizer.groups import Group
 from optimizer.learner import Counters, Learner, Lessons
 from optimizer.scorer import Scorer
+from optimizer.snapshot import pack, unpack
 from optimizer.standardisation import Standardiser
 from optimizer.vw import weights
 from tests.optimizer.kernel import (
@@ -137,7 +139,8 @@ def test_with_mtr_the_weights_are_those_of_cb_adf_trained_on_all_candidates(
             vw.learn(lines)
         expected = weights(saved(vw), header)
         scale = max(1.0, float(np.abs(expected).max()))
-        assert np.abs(weights(member.model.save(), member.header) - expected).max() < TOLERANCE * scale
+        # A number of a thousandth of a deviation takes a weight of a thousand times a rounding error of float32.
+        assert np.abs(weights(member.model.save(), member.header) - expected).max() < 100 * TOLERANCE * scale
 
 
 @settings(max_examples=25)
@@ -333,3 +336,26 @@ def test_learning_nothing_changes_nothing() -> None:
     before = learner.save()
     learner.learn(log(np.random.default_rng(0), space, 3).lessons(space, 0, 0))
     assert learner.save() == before
+
+
+def test_a_learner_saved_before_there_were_ridge_regressions_goes_on_with_vowpal_wabbits_models() -> None:
+    space = space_of(campaign_of(channels=2, features=("n0", "n1", "k0", "k1")))
+    past = log(np.random.default_rng(0), space, 80)
+    learner = Learner(space, "one", second_order=False)
+    learner.learn(past.lessons(space, 0, 50))
+    files = unpack(learner.save())
+    meta = orjson.loads(files["meta.json"])
+    del meta["ridges"]
+    meta["squared_errors"] = [error for _, _, error in meta.pop("members")]
+    kept = {name: meta["standardiser"][name] for name in ("count", "medians")}
+    meta["standardiser"] = kept | {name: getattr(learner.standardiser, name).tolist() for name in ("mean", "m2")}
+    again = Learner(space, "one", pack({**files, "meta.json": orjson.dumps(meta)}))
+    for each in (learner, again):
+        each.learn(past.lessons(space, 50))
+    assert not again.ridges
+    assert len(again.members) == 4
+    for mine, theirs in zip(again.members, learner.members, strict=True):
+        assert (mine.loss, mine.pairs) == (theirs.loss, theirs.pairs)
+        assert mine.squared_error == pytest.approx(theirs.squared_error)
+        assert mine.weights() == pytest.approx(theirs.weights(), abs=TOLERANCE)
+    assert Learner(space, "one", again.save()).save() == again.save()
