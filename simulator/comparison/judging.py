@@ -15,6 +15,7 @@ from optimizer.evaluation.support import Support
 from optimizer.evaluation.totals import Moments, Totals, places
 from optimizer.evaluation.weights import Weights
 from simulator.comparison.sequences import joined, numbers_of
+from simulator.logs.reading import Intake
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -126,7 +127,7 @@ class Judge:
 
     def __call__(self, part: Part) -> PartVerdicts:
         """Judge the rows of a part, stretch by stretch."""
-        log = part.rows.read().over(self.arms)
+        log = part.rows.read(Intake()).over(self.arms)  # what cannot be taken was told when the log was surveyed
         found = []
         for number, (start, end) in enumerate(pairwise(self.edges)):
             begin, stop = max(start - part.first, 0), min(end - part.first, len(log))

@@ -9,7 +9,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from optimizer.errors import InvalidInput
+from optimizer.evaluation.bootstrap import Bootstrap
+from simulator.comparison.comparing import Question, compare
+from simulator.logs.mapping import LogFormat
 from simulator.logs.parts import stretches
+from simulator.logs.plain import PlainParquet
+from simulator.logs.reading import Intake
 from simulator.ray_workers import ray_workers
 from simulator.replay import Orders
 from simulator.workers import EngineName, Here, workers
@@ -98,3 +103,37 @@ def test_a_cluster_scores_an_audience_as_one_process_does(
 def test_a_cluster_replays_orders_as_one_process_does(cluster: Workers) -> None:
     orders = Orders(HILLSTROM, DECLARED, synthetic(300))
     assert list(cluster.map(orders, range(3))) == list(Here().map(orders, range(3)))
+
+
+def test_a_cluster_compares_policies_as_one_process_does(
+    cluster: Workers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("simulator.logs.parts.CHUNK", 1_000)
+    rng, n = np.random.default_rng(1), 6_000
+    columns = {
+        "who": rng.integers(0, 900, n).astype(str),
+        "age": rng.normal(size=n),
+        "arm": rng.choice(["a", "b", "c"], n),
+        "reward": rng.normal(size=n),
+    }
+    columns["age"][17] = np.inf
+    pq.write_table(pa.table(columns), tmp_path / "log.parquet", row_group_size=500)
+    layout = LogFormat.model_validate(
+        {
+            "version": 1,
+            "customer_id": "who",
+            "context": {"age": {"column": "age", "type": "number"}},
+            "arm": {"column": "arm"},
+            "propensity": 1 / 3,
+            "reward": {"column": "reward"},
+        }
+    )
+
+    def judged(by: Workers) -> bytes:
+        question = Question(campaigns={}, interval=Bootstrap(resampled=100, spread=by.map))
+        with Intake(tmp_path / "rejects.ndjson") as intake:
+            found = compare("log", PlainParquet([str(tmp_path / "log.parquet")], layout), intake, question, by)
+        assert (intake.taken, intake.rejected) == (n - 1, 1)
+        return found.dumps()
+
+    assert judged(cluster) == judged(Here())
