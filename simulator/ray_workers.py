@@ -8,8 +8,12 @@ from contextlib import contextmanager
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-import ray
 from threadpoolctl import threadpool_limits
+
+_RECORDS = logging.getLogRecordFactory()
+import ray  # noqa: E402
+
+logging.setLogRecordFactory(_RECORDS)  # Ray's adds a field of its own to every line that anybody logs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

@@ -330,10 +330,14 @@ NAMES = ["unsubscribed", "complained", "bounced", "shown", "opened", "contacted"
 
 @st.composite
 def reports(draw: st.DrawFn) -> list[EventIn]:
-    """Some reports about a customer who has a touch on each of three channels, none of which names a later one."""
+    """Some reports about a customer who has a touch on each of three channels, none of which names a later one.
+
+    All that say that a touch was shown say when alike: of two that differ the one that was received first stands.
+    """
     found = []
+    shown_at = START + timedelta(minutes=draw(st.integers(-600, 60)))
     for number, name in enumerate(draw(st.lists(st.sampled_from(NAMES), min_size=1, max_size=6))):
-        at = START + timedelta(minutes=draw(st.integers(-600, 60)))
+        at = shown_at if name == "shown" else START + timedelta(minutes=draw(st.integers(-600, 60)))
         if name == "contacted":
             fields = {"channel": draw(st.sampled_from(["email", "push"])), "counts": draw(st.booleans())}
             found.append(EventIn(f"e{number}", name, at, customer_id="ana", fields=fields))
