@@ -12,7 +12,8 @@ from benchmarks import peer, shop
 from benchmarks.figures import Figure, rates, ratio
 from benchmarks.problems import campaign as messages_only
 from optimizer.decider import Decider
-from optimizer.learner import Learner, Lessons
+from optimizer.learner import Learner
+from optimizer.lessons import Lessons
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

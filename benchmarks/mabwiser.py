@@ -14,7 +14,8 @@ from benchmarks.figures import Figure, rates, ratio
 from benchmarks.problems import NOW, campaign
 from optimizer.decider import Decider
 from optimizer.groups import GROUPS, Group
-from optimizer.learner import Learner, Lessons
+from optimizer.learner import Learner
+from optimizer.lessons import Lessons
 from simulator.learners.playing import customers
 
 if TYPE_CHECKING:

@@ -21,6 +21,7 @@ from sklearn.utils import check_random_state
 from benchmarks import data
 from benchmarks.figures import Figure
 from optimizer.evaluation.estimators import IPS, SNIPS
+from optimizer.evaluation.forms import places
 from optimizer.evaluation.judged import judge
 from optimizer.evaluation.log import Log
 from optimizer.evaluation.model_based import DR, SNDR, DirectMethod
@@ -29,7 +30,6 @@ from optimizer.evaluation.reward_models import fit_folds, predict_folds
 from optimizer.evaluation.slope import DR_OS, SWITCH_DR, tuned
 from optimizer.evaluation.support import Support
 from optimizer.evaluation.tally import Tally
-from optimizer.evaluation.totals import places
 from simulator.logs.open_bandit import OpenBanditLog, read_items
 from simulator.logs.reading import Intake
 

@@ -15,7 +15,8 @@ import numpy as np
 from optimizer.campaign import CampaignFile
 from optimizer.choices import Batch
 from optimizer.groups import assign
-from optimizer.learner import Learner, Lessons
+from optimizer.learner import Learner
+from optimizer.lessons import Lessons
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from optimizer.features import FeatureSpace, LevelTerm
-    from optimizer.learner import Lessons
+    from optimizer.lessons import Lessons
 
 _VOCABULARY_LIMIT = 50_000
 

@@ -18,7 +18,8 @@ import structlog
 from optimizer import metrics
 from optimizer.clock import from_us
 from optimizer.facts import columns_of, place_of, schedules_of
-from optimizer.learner import Learner, Lessons
+from optimizer.learner import Learner
+from optimizer.lessons import Lessons
 from optimizer.registry import digest_of, resume_of
 from optimizer.store import decisions, notices, rewards, snapshots
 from optimizer.store.rows import SnapshotRow, TrainingRow

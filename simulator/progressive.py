@@ -20,7 +20,8 @@ from optimizer.attributes import AttributeType
 from optimizer.errors import InvalidInput
 from optimizer.features import Encoded
 from optimizer.groups import Group
-from optimizer.learner import Learner, Lessons
+from optimizer.learner import Learner
+from optimizer.lessons import Lessons
 from optimizer.versions import Version
 from simulator.arm_columns import ArmColumns
 from simulator.slot_variants import SlotVariants

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from optimizer.evaluation.log import Log
-    from optimizer.learner import Lessons
+    from optimizer.lessons import Lessons
 
 AT_ONCE: Final = np.iinfo(np.int64).min
 """The close of a decision whose reward was known as soon as it was made."""

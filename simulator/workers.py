@@ -7,32 +7,15 @@ otherwise: a cluster of unlike machines agrees to about fifteen digits.)
 
 from __future__ import annotations
 
-from contextlib import contextmanager
-from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
-import typer
 from threadpoolctl import threadpool_limits
-
-from optimizer.errors import InvalidInput
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
 Part = TypeVar("Part")
 Result = TypeVar("Result")
-
-
-class EngineName(StrEnum):
-    """What does the work."""
-
-    LOCAL = "local"
-    RAY = "ray"
-
-
-EngineOption = Annotated[
-    EngineName, typer.Option("--engine", help="What does the work: this process, or a Ray cluster.")
-]
 
 
 class Workers(Protocol):
@@ -54,17 +37,3 @@ class Here:
             with threadpool_limits(1):
                 result = function(part)
             yield result
-
-
-@contextmanager
-def workers(engine: EngineName) -> Iterator[Workers]:
-    """Those of this name, as long as the context lasts. Raises `InvalidInput` where Ray is not installed."""
-    if engine is EngineName.LOCAL:
-        yield Here()
-        return
-    try:
-        from simulator.ray_workers import ray_workers  # noqa: PLC0415 - an extra
-    except ImportError as error:
-        raise InvalidInput("--engine ray needs the extra: pip install 'campaign-optimizer[ray]'") from error
-    with ray_workers() as found:
-        yield found

@@ -22,16 +22,18 @@ from typing import TYPE_CHECKING, Final, Protocol
 import numpy as np
 from scipy import special
 
+from optimizer.evaluation.forms import places
 from optimizer.evaluation.intervals import NONE
-from optimizer.evaluation.totals import Moments, places
+from optimizer.evaluation.totals import Moments
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
+    from optimizer.evaluation.forms import Estimated
     from optimizer.evaluation.intervals import Ends
-    from optimizer.evaluation.tally import Estimated, Sums
+    from optimizer.evaluation.tally import Sums
     from optimizer.evaluation.totals import Floats, Totals
 
 BLOCK: Final = 1 << 15

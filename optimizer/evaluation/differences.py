@@ -7,15 +7,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from optimizer.evaluation.forms import places
 from optimizer.evaluation.tally import say
-from optimizer.evaluation.totals import Totals, places
+from optimizer.evaluation.totals import Totals
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from optimizer.evaluation.estimators import Estimator
+    from optimizer.evaluation.forms import Function
     from optimizer.evaluation.support import Refusal
-    from optimizer.evaluation.tally import Estimate, Function, Interval, Tally
+    from optimizer.evaluation.tally import Estimate, Interval, Tally
     from optimizer.evaluation.totals import Floats
 
 

@@ -15,52 +15,18 @@ chooses among several values of it.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from optimizer.errors import InvalidInput
+from optimizer.evaluation.forms import Form
 
 if TYPE_CHECKING:
     from optimizer.evaluation.judged import Judged
     from optimizer.evaluation.totals import Floats
 
 _ROUNDING = 1e-9
-
-
-class Form(Enum):
-    """How an estimate follows from sums."""
-
-    MEAN = 1
-    RATIO = 2
-    BOTH = 3
-
-    @property
-    def terms(self) -> int:
-        """How many terms it takes."""
-        return self.value
-
-    def estimate(self, sums: Floats) -> Floats:
-        """The estimate (...,) from the number of rows and the sums of the terms (..., 1 + m); nan where undefined."""
-        with np.errstate(divide="ignore", invalid="ignore"):
-            if self is Form.MEAN:
-                value = sums[..., 1] / sums[..., 0]
-            elif self is Form.RATIO:
-                value = sums[..., 1] / sums[..., 2]
-            else:
-                value = sums[..., 1] / sums[..., 0] + sums[..., 2] / sums[..., 3]
-        return np.where(np.isfinite(value), value, np.nan)
-
-    def gradient(self, sums: Floats) -> Floats:
-        """(1 + m,) derivatives of `estimate` by the number of rows and each sum."""
-        with np.errstate(divide="ignore", invalid="ignore"):
-            n, s = sums[0], sums[1:]
-            if self is Form.MEAN:
-                return np.array([-s[0] / n**2, 1 / n])
-            if self is Form.RATIO:
-                return np.array([0.0, 1 / s[1], -s[0] / s[1] ** 2])
-            return np.array([-s[0] / n**2, 1 / n, 1 / s[2], -s[1] / s[2] ** 2])
 
 
 class Estimator(Protocol):

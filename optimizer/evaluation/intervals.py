@@ -10,13 +10,13 @@ import numpy as np
 from scipy import special
 
 from optimizer.evaluation.differences import Difference
-from optimizer.evaluation.estimators import Form
-from optimizer.evaluation.totals import places
+from optimizer.evaluation.forms import Form, places
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from optimizer.evaluation.tally import Estimated, Sums
+    from optimizer.evaluation.forms import Estimated
+    from optimizer.evaluation.tally import Sums
     from optimizer.evaluation.totals import Floats, Moments
 
 Ends: TypeAlias = tuple[float, float]

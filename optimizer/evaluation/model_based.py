@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from optimizer.evaluation.estimators import Form
+from optimizer.evaluation.forms import Form
 
 if TYPE_CHECKING:
     from optimizer.evaluation.judged import Judged

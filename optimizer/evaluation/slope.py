@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Final
 from scipy import stats
 
 from optimizer.evaluation.estimators import ClippedIPS
+from optimizer.evaluation.forms import places
 from optimizer.evaluation.model_based import DRos, SwitchDR
 from optimizer.evaluation.tally import Tally
-from optimizer.evaluation.totals import places
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

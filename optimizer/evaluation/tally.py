@@ -8,16 +8,17 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import numpy as np
 
-from optimizer.evaluation.totals import Moments, Totals, places
+from optimizer.evaluation.forms import places
+from optimizer.evaluation.totals import Moments, Totals
 from optimizer.evaluation.weights import Weights
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from optimizer.evaluation.estimators import Estimator
+    from optimizer.evaluation.forms import Estimated
     from optimizer.evaluation.judged import Judged
     from optimizer.evaluation.support import Refusal, Support
-    from optimizer.evaluation.totals import Floats
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,36 +48,6 @@ class Estimate:
     mean_weight: float
     matched: float
     warnings: tuple[str, ...] = ()
-
-
-class Function(Protocol):
-    """How an estimate follows from sums: `Form`, or the difference of two."""
-
-    @property
-    def terms(self) -> int:
-        """How many terms it takes."""
-
-    def estimate(self, sums: Floats) -> Floats:
-        """(...,) from the number of rows and the sums of the terms (..., 1 + m)."""
-
-    def gradient(self, sums: Floats) -> Floats:
-        """(1 + m,) derivatives of `estimate` by each of these."""
-
-
-class Estimated(Protocol):
-    """What is known of an estimator without its rows, or of the difference between what it says of two policies."""
-
-    @property
-    def name(self) -> str:
-        """As of `Estimator`."""
-
-    @property
-    def form(self) -> Function:
-        """How the estimate follows from the sums of its terms."""
-
-    @property
-    def needs(self) -> str | None:
-        """As of `Estimator`."""
 
 
 class Interval(Protocol):

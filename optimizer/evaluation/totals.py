@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import reduce
-from itertools import accumulate, pairwise
 from operator import add
 from typing import TYPE_CHECKING, Final, TypeAlias
 
@@ -23,7 +22,6 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from optimizer.evaluation.tally import Estimated
 
 Floats: TypeAlias = NDArray[np.float64]
 
@@ -185,12 +183,6 @@ class Totals:
         if not np.array_equal(self.sizes, other.sizes) or not _same(self.keys, other.keys):
             raise ValueError("terms of two policies can stand beside each other only if they are of the same rows")
         return Totals(self.keys, self.sizes, np.hstack([self.terms, other.terms]))
-
-
-def places(estimators: Sequence[Estimated]) -> list[range]:
-    """Which terms are each estimator's, where they stand one after the other."""
-    ends = accumulate((each.form.terms for each in estimators), initial=0)
-    return [range(*each) for each in pairwise(ends)]
 
 
 def _same(one: NDArray[np.uint64] | None, other: NDArray[np.uint64] | None) -> bool:

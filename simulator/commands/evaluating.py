@@ -19,10 +19,10 @@ from optimizer.evaluation.intervals import Bernstein, StudentT
 from simulator.comparison.comparing import Question, compare
 from simulator.comparison.page import page
 from simulator.comparison.table import tables
+from simulator.engines import EngineName, EngineOption, workers
 from simulator.logs.opening import open_log
 from simulator.logs.reading import Intake
 from simulator.progressive import PUBLISH_EVERY
-from simulator.workers import EngineName, EngineOption, workers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

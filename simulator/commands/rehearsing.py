@@ -17,10 +17,10 @@ from optimizer.config import ATTRIBUTES_FILE, load_attributes, load_campaign, lo
 from optimizer.errors import Conflict, InvalidInput
 from simulator import reports
 from simulator.demo import curl_lines, ending_now
+from simulator.engines import EngineName, EngineOption, workers
 from simulator.logs.mapping import LogFormat
 from simulator.loop import ClosedLoop
 from simulator.replay import Orders, benchmarks
-from simulator.workers import EngineName, EngineOption, workers
 from simulator.worlds import FactorialConfig, FactorialWorld, LoggedWorld
 
 if TYPE_CHECKING:

@@ -15,8 +15,8 @@ from optimizer.opening import CONFIG, Config, Tenant, opened
 from optimizer.registry import body_of
 from optimizer.store.snapshots import latest_snapshot
 from simulator.audience import SCHEMA, Scoring
+from simulator.engines import EngineName, EngineOption, workers
 from simulator.logs.parts import address, parquet_urls, stretches
-from simulator.workers import EngineName, EngineOption, workers
 
 
 def score(  # noqa: PLR0913 -- what can be asked for

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 import numpy as np
 
-from optimizer.evaluation.estimators import Form
+from optimizer.evaluation.forms import Form, places
 from optimizer.evaluation.judged import judge, judge_logged
 from optimizer.evaluation.sequence import Numbers
 from optimizer.evaluation.support import Support
-from optimizer.evaluation.totals import Moments, Totals, places
+from optimizer.evaluation.totals import Moments, Totals
 from optimizer.evaluation.weights import Weights
 from simulator.comparison.sequences import joined, numbers_of
 from simulator.logs.reading import Intake

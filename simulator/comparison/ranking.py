@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from optimizer.evaluation.bootstrap import Bootstrap, percentiles
 from optimizer.evaluation.differences import Difference
+from optimizer.evaluation.forms import places
 from optimizer.evaluation.intervals import StudentT
 from optimizer.evaluation.policies import Constant, Table, Uniform
 from optimizer.evaluation.tally import say
-from optimizer.evaluation.totals import Moments, Totals, places
+from optimizer.evaluation.totals import Moments, Totals
 from simulator.comparison.judging import Learned, Logged, Verdicts
 from simulator.comparison.results import (
     AuditResult,
@@ -31,9 +32,10 @@ from simulator.comparison.results import (
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from optimizer.evaluation.forms import Estimated
     from optimizer.evaluation.judged import Policy
     from optimizer.evaluation.support import Refusal
-    from optimizer.evaluation.tally import Estimate, Estimated, Interval, Sums
+    from optimizer.evaluation.tally import Estimate, Interval, Sums
     from simulator.comparison.judging import Judge
     from simulator.comparison.sequences import Sequences
     from simulator.comparison.survey import Survey

@@ -9,7 +9,7 @@ import numpy as np
 from optimizer.decider import Decider
 from optimizer.groups import Group
 from optimizer.learner import Learner as Pool
-from optimizer.learner import Lessons
+from optimizer.lessons import Lessons
 
 if TYPE_CHECKING:
     from optimizer.campaign import CampaignFile

@@ -17,7 +17,7 @@ from optimizer.attributes import PER_CHANNEL_FEATURES
 from optimizer.campaign import CampaignFile
 from optimizer.catalog import Catalog
 from optimizer.features import FeatureSpace
-from optimizer.learner import Lessons
+from optimizer.lessons import Lessons
 from optimizer.vw import BITS
 
 if TYPE_CHECKING:

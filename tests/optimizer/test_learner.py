@@ -16,7 +16,8 @@ from optimizer.catalog import Catalog
 from optimizer.decider import Decider
 from optimizer.features import FeatureSpace
 from optimizer.groups import Group
-from optimizer.learner import Counters, Learner, Lessons
+from optimizer.learner import Counters, Learner
+from optimizer.lessons import Lessons
 from optimizer.scorer import Scorer
 from optimizer.snapshot import pack, unpack
 from optimizer.standardisation import Standardiser
@@ -157,7 +158,7 @@ def test_learning_in_pieces_from_saved_states_leaves_the_same_state_to_the_last_
     """Whatever number of coefficients is too large: with no models but ridge regressions, and with some joining."""
     space = space_of(campaign)
     past = log(np.random.default_rng(seed), space, 90, (0.0, 0.3, 1.0, 1.5) if seed % 2 else (0.0, 1.0))
-    with patch("optimizer.design.LIMIT", limit):
+    with patch("optimizer.ridge.design.LIMIT", limit):
         whole = Learner(space, importance)
         whole.learn(past.lessons(space))
         pieces = Learner(space, importance)

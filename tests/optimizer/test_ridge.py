@@ -162,7 +162,7 @@ def test_where_coefficients_become_too_many_vowpal_wabbits_models_join_and_those
     plain, paired = [len(ridge.design.coefficients.index) for ridge in _learned(space, past, 120).ridges]
     assert plain < paired
     for limit, kinds in ((plain, {True}), (30, {False, True})):
-        with patch("optimizer.design.LIMIT", limit):
+        with patch("optimizer.ridge.design.LIMIT", limit):
             learner = _learned(space, past, 120)
             assert {member.pairs for member in learner.members} == kinds
             assert [member.loss for member in learner.members] == ["squared", "logistic"] * len(kinds)
@@ -182,7 +182,7 @@ def test_a_regression_that_is_full_goes_on_with_what_it_has() -> None:
     late = np.arange(112) >= 16
     words = past.people.context["k0"]
     words[~late], words[late] = "gold", np.where(np.arange(96) % 2, "gold", "two words")
-    with patch("optimizer.design.LIMIT", len(space.catalog) * 2):
+    with patch("optimizer.ridge.design.LIMIT", len(space.catalog) * 2):
         learner = _learned(space, past, 112)
     (ridge,) = learner.ridges
     assert ridge.full

@@ -19,7 +19,8 @@ from optimizer.decider import Decider
 from optimizer.errors import InvalidInput
 from optimizer.evaluation.log import Log
 from optimizer.groups import Group
-from optimizer.learner import Learner, Lessons
+from optimizer.learner import Learner
+from optimizer.lessons import Lessons
 from optimizer.reasons import ALLOWED
 from optimizer.versions import Version
 from simulator.progressive import Progressive

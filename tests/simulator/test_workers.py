@@ -11,13 +11,14 @@ import pytest
 from optimizer.errors import InvalidInput
 from optimizer.evaluation.bootstrap import Bootstrap
 from simulator.comparison.comparing import Question, compare
+from simulator.engines import EngineName, workers
 from simulator.logs.mapping import LogFormat
 from simulator.logs.parts import stretches
 from simulator.logs.plain import PlainParquet
 from simulator.logs.reading import Intake
 from simulator.ray_workers import ray_workers
 from simulator.replay import Orders
-from simulator.workers import EngineName, Here, workers
+from simulator.workers import Here
 from tests.simulator.test_audience import learned_engine, people, scoring
 from tests.simulator.test_replay import ATTRIBUTES as DECLARED
 from tests.simulator.test_replay import HILLSTROM, synthetic

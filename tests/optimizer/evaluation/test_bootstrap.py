@@ -19,7 +19,7 @@ from optimizer.evaluation.model_based import SNDR
 from optimizer.evaluation.totals import Totals
 
 if TYPE_CHECKING:
-    from optimizer.evaluation.tally import Estimated
+    from optimizer.evaluation.forms import Estimated
     from optimizer.evaluation.totals import Floats
 
 FALSE_ALARM = 1e-6

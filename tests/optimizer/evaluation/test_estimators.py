@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from optimizer.errors import InvalidInput
-from optimizer.evaluation.estimators import IPS, MIPS, SNIPS, ClippedIPS, Estimator, Form, Replay
+from optimizer.evaluation.estimators import IPS, MIPS, SNIPS, ClippedIPS, Estimator, Replay
+from optimizer.evaluation.forms import Form
 from optimizer.evaluation.judged import Judged, judge
 from optimizer.evaluation.log import Log
 from optimizer.evaluation.model_based import DR, SNDR, DirectMethod, DRos, SwitchDR

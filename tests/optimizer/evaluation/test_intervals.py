@@ -20,7 +20,7 @@ from optimizer.evaluation.totals import Totals
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from optimizer.evaluation.tally import Estimated
+    from optimizer.evaluation.forms import Estimated
     from optimizer.evaluation.totals import Floats
 
 ESTIMATORS: list[Estimated] = [IPS(), SNIPS(), SNDR()]

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from optimizer.features import FeatureSpace
-    from optimizer.learner import Lessons
+    from optimizer.lessons import Lessons
 
 LIMIT: Final = 2_500
 """How many coefficients there may be. Their products fill a triangle of 25 MB, and solving for them takes 0.3 s."""

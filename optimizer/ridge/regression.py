@@ -22,8 +22,8 @@ import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 from threadpoolctl import ThreadpoolController
 
-from optimizer.design import Design, Rows
-from optimizer.sums import Sums
+from optimizer.ridge.design import Design, Rows
+from optimizer.ridge.sums import Sums
 from optimizer.vw import BITS
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from optimizer.features import FeatureSpace
-    from optimizer.learner import Lessons
+    from optimizer.lessons import Lessons
 
 LAMBDAS: Final = (1.0, 10.0, 100.0, 1_000.0)
 """Coefficients of a standard deviation of rewards a priori, down to a thirtieth of it: far apart, the best is found by
