@@ -4,8 +4,8 @@ The protocol is that of the Open Bandit Pipeline's `examples/obd`: 30 bootstraps
 policy's log; in each a logistic regression of the click, fitted in three folds and for each position on its own, on the
 customer's and the item's features; SLOPE for the parameters; the error relative to the mean click of the other log.
 
-Scikit-learn's tolerance has been one of the mean loss, not of its sum, since 1.1: as the example calls it, it now stops
-before it is done, and the table moves by 3%. Here it is done, and the published table comes out to four digits.
+As the example calls it, the logistic regression of today's scikit-learn stops before it has converged, and the table
+moves by 3%. Here it goes on, and the published table comes out to four digits.
 """
 
 from __future__ import annotations

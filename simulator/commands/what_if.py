@@ -19,7 +19,9 @@ from simulator.what_if.prices import prices
 
 def whatif(
     campaign_id: Annotated[str, typer.Argument(metavar="CAMPAIGN", help="The campaign, by its id.")],
-    changed: Annotated[Path, typer.Argument(help="Its changed configuration.", exists=True, dir_okay=False)],
+    changed: Annotated[
+        Path, typer.Argument(metavar="CHANGED.yaml", help="Its changed configuration.", exists=True, dir_okay=False)
+    ],
     *,
     out: Annotated[Path | None, typer.Option(help="A folder for whatif.json; made if new.", file_okay=False)] = None,
     config: Config = CONFIG,

@@ -159,7 +159,7 @@ def _estimators(question: Question, survey: Survey) -> tuple[Estimator, ...]:
 
 def _model(reader: LogReader, arms: tuple[str, ...]) -> RewardModel:
     chunks = (log.over(arms) for log in reader.chunks(Intake()))
-    with threadpool_limits(1):  # as workers do: its trees then grow alike everywhere, and do not wait for each other
+    with threadpool_limits(1):  # as workers do: the model is then the same on any number of processors
         return RewardModel.fit(sample(chunks, rows=SAMPLED, seed=0))
 
 
