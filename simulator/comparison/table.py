@@ -33,7 +33,7 @@ def _ranking(comparison: Comparison) -> Table:
     table = _table(f"{PurePath(log.path).name}: {log.rows:,} decisions{whose}, by {method.estimator}")
     table.caption = _caption(comparison)
     table.add_column("", justify="right")
-    table.add_column("policy")
+    table.add_column("policy", overflow="fold")
     for name in ("value", f"{method.confidence:.0%}", "less the logged one"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("that is")
@@ -65,7 +65,7 @@ def _caption(comparison: Comparison) -> str:
 
 def _rests(comparison: Comparison) -> Table:
     table = _table("What the values rest on")
-    table.add_column("policy")
+    table.add_column("policy", overflow="fold")
     for name in ("effective rows", "largest weight", "matched rows"):
         table.add_column(name, justify="right")
     table.add_column("to be known")
