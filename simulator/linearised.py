@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import isfinite, sqrt
+from math import isfinite, isnan
 from typing import TYPE_CHECKING, Final
 
-from scipy import stats
+from optimizer.evaluation.intervals import linear_ends
 
 if TYPE_CHECKING:
     from optimizer.evaluation.totals import Floats, Moments
@@ -33,11 +33,8 @@ class Figure:
         value = float(value)
         if not isfinite(value):
             return cls(None)
-        variance = moments.variance(gradient)
-        if not variance > 0.0:
-            return cls(value)
-        half = float(stats.t.ppf(0.5 + CONFIDENCE / 2, moments.customers - 1)) * sqrt(variance)
-        return cls(value, value - half, value + half)
+        low, high = linear_ends(value, gradient, moments, CONFIDENCE)
+        return cls(value) if isnan(low) else cls(value, low, high)
 
     def text(self, digits: int, *, signed: bool = False) -> str:
         """As a table shows it: `0.0412 [0.0391, 0.0433]`."""

@@ -27,6 +27,22 @@ _DOUBLINGS: Final = 100
 _SMALL: Final = 1e-9
 
 
+def linear_ends(value: float, gradient: Floats, moments: Moments, confidence: float) -> Ends:
+    """Student's t on the linear part of any function of sums over customers.
+
+    Args:
+        value: of the function; there is no interval of nan.
+        gradient: (M + 1,) its derivatives by the sums that `moments` has, rows at index 0.
+        moments: of the terms.
+        confidence: such as 0.95.
+    """
+    error = sqrt(moments.variance(gradient)) if not isnan(value) else 0.0
+    if not error > 0.0:
+        return NONE
+    half = float(special.stdtrit(moments.customers - 1, 0.5 + confidence / 2)) * error
+    return value - half, value + half
+
+
 @dataclass(frozen=True, slots=True)
 class StudentT:
     """Student's t on the estimate's linear part. Right for many customers, none of whom has much of the weight."""
@@ -42,12 +58,8 @@ class StudentT:
         return [self._ends(estimator, moments.take(mine)) for estimator, mine in pairs]
 
     def _ends(self, estimator: Estimated, moments: Moments) -> Ends:
-        value = float(estimator.form.estimate(moments.sums))
-        error = sqrt(moments.variance(estimator.form.gradient(moments.sums))) if not isnan(value) else 0.0
-        if not error > 0.0:
-            return NONE
-        half = float(special.stdtrit(moments.customers - 1, 0.5 + self.confidence / 2)) * error
-        return value - half, value + half
+        value, gradient = float(estimator.form.estimate(moments.sums)), estimator.form.gradient(moments.sums)
+        return linear_ends(value, gradient, moments, self.confidence)
 
 
 @dataclass(frozen=True, slots=True)

@@ -86,8 +86,13 @@ def weighted(log: Log, target: Floats, reward: tuple[float, float]) -> Numbers:
         target: (n, K) the policy's probabilities.
         reward: the smallest and largest that a reward can be. Raises `InvalidInput` where one is not within these.
     """
-    w, r = _weight(log, target), _scaled(log.reward, reward)
-    return Numbers(y=np.column_stack([w * r, w * (1.0 - r)]), low=reward[0], high=reward[1])
+    return weighted_rewards(_weight(log, target), log.reward, reward)
+
+
+def weighted_rewards(weight: Floats, rewards: Floats, reward: tuple[float, float]) -> Numbers:
+    """The same of rows whose weights (n,) and rewards (n,) are known already."""
+    r = _scaled(rewards, reward)
+    return Numbers(y=np.column_stack([weight * r, weight * (1.0 - r)]), low=reward[0], high=reward[1])
 
 
 def doubly_robust(

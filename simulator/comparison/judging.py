@@ -10,11 +10,11 @@ import numpy as np
 
 from optimizer.evaluation.forms import Form, places
 from optimizer.evaluation.judged import judge, judge_logged
-from optimizer.evaluation.sequence import Numbers
+from optimizer.evaluation.sequence import Numbers, weighted_rewards
 from optimizer.evaluation.support import Support
 from optimizer.evaluation.totals import Moments, Totals
 from optimizer.evaluation.weights import Weights
-from simulator.comparison.sequences import joined, numbers_of
+from simulator.comparison.sequences import joined
 from simulator.logs.reading import Intake
 
 if TYPE_CHECKING:
@@ -156,7 +156,8 @@ class Judge:
             supports.append(tuple(each[1] for each in judged))
             for place, mine in numbers.items():
                 if self.rewards is not None:
-                    mine.append(numbers_of(judged[place][0], self.rewards))
+                    under = judged[place][0]
+                    mine.append(weighted_rewards(under.weight, under.reward, self.rewards))
         totals = Totals.of(terms, log.customer if self.customers else None)
         sums = totals if self.keep or self.customers else totals.moments()
         empty = Totals(None, np.zeros(0), np.zeros((0, terms.shape[1])))

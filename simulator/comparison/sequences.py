@@ -13,17 +13,8 @@ from simulator.comparison.results import Span
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from optimizer.evaluation.judged import Judged
-
 MOST: Final = 12
 """Policies that are followed, at most: constant arms only where all policies are no more than these."""
-
-
-def numbers_of(rows: Judged, bounds: tuple[float, float]) -> Numbers:
-    """Rewards times weights, as `sequence.weighted` makes them of a policy's whole distribution."""
-    low, high = bounds
-    r = (rows.reward - low) / (high - low)
-    return Numbers(y=np.column_stack([rows.weight * r, rows.weight * (1.0 - r)]), low=low, high=high)
 
 
 def joined(parts: Sequence[Numbers]) -> Numbers:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from functools import reduce
 from operator import add
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from optimizer.evaluation.audit import Audit
+from simulator.logs.parts import PartedLog
 from simulator.logs.reading import Intake
 
 if TYPE_CHECKING:
@@ -44,8 +45,7 @@ class Read:
 
 def parts_of(reader: LogReader) -> Sequence[LogPart] | None:
     """The parts of a log that has some, to be read by whoever works on them; None for one that is read in one go."""
-    parts: Any = getattr(reader, "parts", None)
-    return None if parts is None else parts()
+    return reader.parts() if isinstance(reader, PartedLog) else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol, runtime_checkable
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -36,6 +36,7 @@ class LogPart(LogReader, Protocol):
         """
 
 
+@runtime_checkable
 class PartedLog(LogReader, Protocol):
     """A log that is read in parts. Its `chunks` are those of its parts, one after the other."""
 
