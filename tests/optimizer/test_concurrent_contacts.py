@@ -15,6 +15,7 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from functools import partial
+from itertools import cycle
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import pytest
@@ -240,9 +241,8 @@ def _consents(engine: Engine, chance: random.Random, stopping: threading.Event) 
         engine.put_customers([_person(customer_id, CUSTOMERS.index(customer_id), consents=consents)])
         return customer_id
 
-    return _again_and_again(
-        stopping, chance, lambda: put(chance.choice(CUSTOMERS[:3]), consents=False), partial(put, consents=True)
-    )
+    turns = cycle(CUSTOMERS[:3])
+    return _again_and_again(stopping, chance, lambda: put(next(turns), consents=False), partial(put, consents=True))
 
 
 def _pauses(engine: Engine, chance: random.Random, stopping: threading.Event) -> list[Barred]:
@@ -295,7 +295,7 @@ def test_no_limit_is_exceeded_however_many_decide_and_whoever_is_killed(tmp_path
     barred = lived(url, seed, notes, seconds)
     assert not notes.exists(), notes.read_text()
     with Rig(url=url, clock=SystemClock()) as rig:
-        assert {"beta", "customer"} == {each.what if each.what == "beta" else "customer" for each in barred}
+        assert {each.what for each in barred} >= {"beta", CUSTOMERS[0]}
         before = rig.store.read(planned_touches)
         _counted_again(rig, before, barred)
         settled(url)
